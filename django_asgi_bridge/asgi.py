@@ -1,0 +1,70 @@
+"""What a project's ``asgi.py`` imports: one application for every kind of scope."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import django
+
+from django_asgi_bridge.http.handler import ASGIHandler
+from django_asgi_bridge.lifespan import Lifespan
+from django_asgi_bridge.mounts import Mounts
+from django_asgi_bridge.threads import get_pool
+from django_asgi_bridge.types import App, Receive, Scope, Send
+
+__all__ = ("Application", "get_asgi_application")
+
+
+class Application:
+    """Hands each scope to what serves its type.
+
+    Args:
+        handler: serves ``http``, and refuses what nobody knows.
+        mounts: other applications by path prefix.
+    """
+
+    def __init__(
+        self, handler: ASGIHandler, mounts: Mapping[str, Callable[..., Any]]
+    ) -> None:
+        self.handler = handler
+        self.lifespan: Lifespan = handler.lifespan
+        web: App = handler
+        if mounts:
+            web = Mounts(mounts, handler, lifespan=self.lifespan)
+        self._by_type: dict[str, App] = {"http": web, "lifespan": self._live}
+        if mounts:
+            self._by_type["websocket"] = web
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection, or the lifespan of the process.
+
+        Raises:
+            ValueError: the scope is of a type that nobody serves; servers take
+                that for "not supported".
+        """
+        serve = self._by_type.get(scope["type"], self.handler)
+        await serve(scope, receive, send)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        pool = get_pool()
+        pool.reopen()
+        try:
+            await self.lifespan(scope, receive, send)
+        finally:
+            pool.shutdown(timeout=1.0)
+
+
+def get_asgi_application(
+    *, mounts: Mapping[str, Callable[..., Any]] | None = None
+) -> Application:
+    """Set Django up and return the project's ASGI application.
+
+    Args:
+        mounts: ASGI (2 or 3) and WSGI applications by path prefix, such as
+            ``{"/api": fastapi_app, "/old": wsgi_app}``. The longest prefix that
+            ends at a segment's end wins; Django has the rest.
+
+    Raises:
+        ImproperlyConfigured: the settings, a prefix or a lifespan hook is wrong.
+    """
+    django.setup(set_prefix=False)
+    return Application(ASGIHandler(), mounts or {})

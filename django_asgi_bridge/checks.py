@@ -1,0 +1,59 @@
+"""System checks, ``django_asgi_bridge.E001`` and so on."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, Warning, register as register_check
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+
+from django_asgi_bridge.conf import get_config
+from django_asgi_bridge.lifespan import find_hooks
+
+__all__ = ("check_database_size", "check_settings", "register")
+
+_DEFAULT_SERVER_LIMIT = 100
+
+
+def register() -> None:
+    """Register the checks with Django."""
+    register_check("django_asgi_bridge")(check_settings)
+    register_check("django_asgi_bridge")(check_database_size)
+
+
+def check_settings(**kwargs: Any) -> Sequence[CheckMessage]:
+    """E001: ``ASGI_BRIDGE`` is not valid; E002: a lifespan hook cannot be used."""
+    try:
+        config = get_config()
+    except ImproperlyConfigured as error:
+        return [Error(str(error), id="django_asgi_bridge.E001")]
+    try:
+        find_hooks(config.lifespan)
+    except ImproperlyConfigured as error:
+        return [Error(str(error), id="django_asgi_bridge.E002")]
+    return []
+
+
+def check_database_size(**kwargs: Any) -> Sequence[CheckMessage]:
+    """W001: the pool may open more connections than PostgreSQL allows by default."""
+    try:
+        config = get_config()
+    except ImproperlyConfigured:
+        return []
+    aliases = [
+        alias
+        for alias in connections
+        if "postgresql" in connections.settings[alias]["ENGINE"]
+        and connections.settings[alias]["CONN_MAX_AGE"] != 0
+    ]
+    if not aliases or config.threads <= _DEFAULT_SERVER_LIMIT:
+        return []
+    return [
+        Warning(
+            f"ASGI_BRIDGE['THREADS'] is {config.threads}, so one process may keep "
+            f"that many connections open to {', '.join(map(repr, aliases))}; "
+            f"PostgreSQL allows {_DEFAULT_SERVER_LIMIT} by default.",
+            hint="Lower THREADS, raise max_connections, or put a pooler in front.",
+            id="django_asgi_bridge.W001",
+        )
+    ]

@@ -1,0 +1,69 @@
+"""The errors of this package that need nothing of Django.
+
+::
+
+    BridgeError
+    ├── ClientDisconnected (ConnectionError)
+    ├── DetachedRequest (RuntimeError)
+    ├── LifespanError (RuntimeError)
+    ├── PoolBusy (RuntimeError)
+    └── UnsupportedByServer (RuntimeError)
+"""
+
+__all__ = (
+    "BridgeError",
+    "ClientDisconnected",
+    "DetachedRequest",
+    "LifespanError",
+    "PoolBusy",
+    "UnsupportedByServer",
+)
+
+
+class BridgeError(Exception):
+    """The root of this package's own errors."""
+
+
+class ClientDisconnected(BridgeError, ConnectionError):
+    """The client left while something of it was still being read.
+
+    If you see this: stop the work for this client; nothing that is sent to it
+    arrives any more.
+    """
+
+
+class DetachedRequest(BridgeError, RuntimeError):
+    """A request extension was used on a request that no ASGI handler of ours serves.
+
+    If you see this: serve the project with
+    ``django_asgi_bridge.asgi.get_asgi_application()``, or test the view with
+    ``django_asgi_bridge.testing.AsyncClient``.
+    """
+
+
+class LifespanError(BridgeError, RuntimeError):
+    """A startup or shutdown hook failed, so the application cannot serve.
+
+    If you see this: the message names the hook and its error.
+    """
+
+
+class PoolBusy(BridgeError, RuntimeError):
+    """No worker thread came free within the queue time-out, or the queue was full.
+
+    The handler turns it into a 503 response with ``Retry-After``.
+    If you see this often: raise ``ASGI_BRIDGE["THREADS"]`` when views wait for the
+    database or the network, or find the view that holds its thread.
+    """
+
+    def __init__(self, message: str, *, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class UnsupportedByServer(BridgeError, RuntimeError):
+    """The ASGI server does not offer the extension that was asked for.
+
+    If you see this: test ``request.scope["extensions"]`` first, or serve the
+    project with a server whose column in the servers table says yes.
+    """

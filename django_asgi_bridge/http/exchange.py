@@ -1,0 +1,251 @@
+"""One HTTP request between its first event and its last.
+
+It holds what belongs to the request alone: the server's two callables, the lease
+on a worker, what the early look at the URL found, whether the client is still
+there.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import RequestAborted
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from django_asgi_bridge.conf import Config
+from django_asgi_bridge.exceptions import ClientDisconnected
+from django_asgi_bridge.protocol.request import Refusal
+from django_asgi_bridge.protocol.response import ResponseOrder
+from django_asgi_bridge.threads import Lease, lease_of_context
+from django_asgi_bridge.types import Message, Receive, Scope, Send
+
+if TYPE_CHECKING:
+    from django.urls import ResolverMatch
+
+    from django_asgi_bridge.http.body import IncomingBody, Quota
+
+__all__ = ("Exchange", "Look", "current_exchange", "exchange_of")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the early look at a URL found.
+
+    Attributes:
+        path_info: the path that was looked up.
+        urlconf: the URLconf that it was looked up in.
+        language: the active language, which translated patterns depend on.
+        match: what it resolves to, ``None`` when it does not.
+        is_async: the view is a coroutine function.
+        streams_body: the view was marked with ``@streams_body``.
+        policy: what becomes of the view when its client leaves.
+    """
+
+    path_info: str
+    urlconf: Any
+    language: str | None
+    match: "ResolverMatch | None"
+    is_async: bool
+    streams_body: bool
+    policy: str
+
+
+class Exchange:
+    """The state of one request and its response."""
+
+    __slots__ = (
+        "after",
+        "body",
+        "body_timer",
+        "config",
+        "has_waited",
+        "is_answered",
+        "is_body_complete",
+        "is_disconnected",
+        "is_finished",
+        "is_settled",
+        "is_started",
+        "is_sync_view",
+        "last_message",
+        "lease",
+        "listen",
+        "listener",
+        "listener_error",
+        "look",
+        "order",
+        "places",
+        "receive",
+        "refusal",
+        "request",
+        "response",
+        "scope",
+        "server_send",
+        "task",
+        "wants_cancel",
+    )
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        lease: Lease,
+        config: Config,
+        listen: Callable[[Receive], Any],
+    ) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.server_send = send
+        self.lease = lease
+        self.config = config
+        self.listen = listen
+        self.task = asyncio.current_task()
+        self.look: Look | None = None
+        self.body: IncomingBody | None = None
+        self.request: HttpRequest | None = None
+        self.response: HttpResponseBase | None = None
+        self.after: list[Callable[[], Any]] = []
+        self.order = ResponseOrder()
+        self.last_message: Message | None = None
+        self.refusal: Refusal | None = None
+        self.listener: asyncio.Task[None] | None = None
+        self.listener_error: BaseException | None = None
+        self.body_timer: asyncio.TimerHandle | None = None
+        self.places: list[Quota] = []
+        self.is_answered = False
+        self.is_sync_view = False
+        self.is_body_complete = False
+        self.is_disconnected = False
+        self.is_started = False
+        self.is_settled = False
+        self.is_finished = False
+        self.has_waited = False
+        self.wants_cancel = False
+        lease.owner = self
+
+    # The client's side.
+
+    def is_driven_here(self) -> bool:
+        """Tell whether the calling task is the one that may make trips."""
+        return not self.lease.is_direct or asyncio.current_task() is self.task
+
+    def on_wait(self) -> None:
+        """Start to listen, now that the request waits for the first time.
+
+        A request that is answered without waiting never needs the task.
+        """
+        self.has_waited = True
+        if self.is_body_complete:
+            self.start_listening()
+        elif self.body is None:
+            loop = asyncio.get_running_loop()
+            self.body_timer = loop.call_later(
+                self.config.body_timeout, self._time_out_body
+            )
+
+    def body_arrived(self) -> None:
+        """Note that the request's last body byte was received."""
+        self.is_body_complete = True
+        if self.has_waited:
+            self.start_listening()
+
+    def stop_body_timer(self) -> None:
+        """Note that the first event came."""
+        if self.body_timer is not None:
+            self.body_timer.cancel()
+            self.body_timer = None
+
+    def start_listening(self) -> None:
+        """Watch for the client leaving, in a task that ends with the request."""
+        if self.listener is None and not self.is_disconnected:
+            loop = asyncio.get_running_loop()
+            self.listener = loop.create_task(self._listen())
+
+    def stop_listening(self) -> None:
+        """End the watch; the client's leaving means nothing from now on."""
+        self.stop_body_timer()
+        if self.listener is not None:
+            self.listener.cancel()
+
+    def take_cancel(self) -> bool:
+        """Tell whether a cancellation of the task was this exchange's own doing."""
+        task = self.task
+        if not self.wants_cancel or task is None:
+            return False
+        self.wants_cancel = False
+        return task.uncancel() == 0
+
+    def abort(self) -> None:
+        """Note that the client left and cancel the task that serves it."""
+        self.is_disconnected = True
+        if self.look is None or self.look.policy == "cancel":
+            self._cancel()
+
+    async def _listen(self) -> None:
+        try:
+            await self.listen(self.receive)
+        except RequestAborted:
+            self.abort()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            self.listener_error = error
+            self._cancel()
+
+    def _time_out_body(self) -> None:
+        self.refusal = Refusal(
+            408, f"no body byte came within {self.config.body_timeout:g} s"
+        )
+        self._cancel()
+
+    def _cancel(self) -> None:
+        if self.task is not None and not self.is_finished:
+            self.wants_cancel = True
+            self.task.cancel()
+
+    # The server's side.
+
+    async def send(self, message: Message, more: bool = False) -> None:
+        """Send one event in its turn; nothing once the client has left.
+
+        Args:
+            more: the event's own ``more_body``, ``trailers`` or ``more_trailers``.
+
+        Raises:
+            BadResponse: the event is out of its order.
+            ClientDisconnected: the server says that the client has left.
+        """
+        self.order.on(message["type"], more)
+        if self.is_disconnected:
+            return
+        try:
+            await self.server_send(message)
+        except OSError as error:
+            # ASGI 2.4: what send() raises when the client has left.
+            self.is_disconnected = True
+            raise ClientDisconnected("the client left") from error
+
+
+def exchange_of(request: HttpRequest) -> Exchange:
+    """Return the exchange that ``request`` belongs to.
+
+    Raises:
+        RuntimeError: none is being served here.
+    """
+    exchange: Exchange | None = getattr(request, "_bridge_exchange", None)
+    if exchange is None:
+        exchange = current_exchange()
+    if exchange is None:
+        raise RuntimeError(
+            f"{request!r} is not being served by django_asgi_bridge's ASGIHandler."
+        )
+    return exchange
+
+
+def current_exchange() -> Exchange | None:
+    """Return the exchange of the calling context, if any."""
+    lease = lease_of_context()
+    owner = None if lease is None else lease.owner
+    return owner if isinstance(owner, Exchange) else None

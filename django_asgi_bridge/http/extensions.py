@@ -1,0 +1,249 @@
+"""What a view can ask of its request beyond Django's own interface.
+
+Each function takes any ``HttpRequest``. On a request that another handler serves
+(WSGI, ``RequestFactory``) it works as far as it can, or raises
+``DetachedRequest`` with the reason.
+
+Specification: ASGI HTTP 2.5; extensions ``http.response.early_hint``,
+``http.response.push``, ``http.response.trailers`` and ``tls``.
+"""
+
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from django_asgi_bridge.conf import django_settings as settings
+from django_asgi_bridge.exceptions import DetachedRequest, UnsupportedByServer
+from django_asgi_bridge.http.body import PREFETCH_BYTES, IncomingBody
+from django_asgi_bridge.http.exchange import Exchange
+from django_asgi_bridge.threads import run_sync
+
+__all__ = (
+    "TLS",
+    "abody",
+    "after",
+    "early_hints",
+    "is_disconnected",
+    "push",
+    "set_trailers",
+    "state",
+    "stream",
+    "tls",
+    "trailers_of",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TLS:
+    """What the server tells about a connection's TLS; ``None`` where it does not.
+
+    Attributes:
+        server_cert: the server's certificate, PEM.
+        client_cert_chain: the client's certificates, PEM, its own first.
+        client_cert_name: the subject of the client's certificate, RFC 4514.
+        client_cert_error: why the client's certificate was not accepted.
+        tls_version: the protocol's number, ``0x0304`` for TLS 1.3.
+        cipher_suite: the cipher suite's number.
+    """
+
+    server_cert: str | None = None
+    client_cert_chain: tuple[str, ...] = ()
+    client_cert_name: str | None = None
+    client_cert_error: str | None = None
+    tls_version: int | None = None
+    cipher_suite: int | None = None
+
+
+async def abody(request: HttpRequest) -> bytes:
+    """Wait for the whole body and return it; ``request.body`` works afterwards.
+
+    Raises:
+        RequestDataTooBig: it is over ``DATA_UPLOAD_MAX_MEMORY_SIZE``.
+        ClientDisconnected: the client left in mid-body.
+    """
+    body = getattr(request, "_stream", None)
+    if isinstance(body, IncomingBody) and not hasattr(request, "_body"):
+        await body.buffer(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+    if hasattr(request, "_body"):
+        return request.body
+    return await run_sync(getattr, request, "body")
+
+
+async def stream(request: HttpRequest) -> AsyncIterator[bytes]:
+    """Iterate over the body; with ``@streams_body`` as it arrives.
+
+    Not limited by ``DATA_UPLOAD_MAX_MEMORY_SIZE``: nothing is kept.
+
+    Raises:
+        RawPostDataException: the body was read already, by ``request.read()``.
+        ClientDisconnected: the client left in mid-body.
+    """
+    body: Any = getattr(request, "_stream", None)
+    if hasattr(request, "_body"):
+        if request.body:
+            yield request.body
+        return
+    request._read_started = True
+    if isinstance(body, IncomingBody):
+        async for chunk in body.chunks():
+            yield chunk
+        return
+    while chunk := await run_sync(request.read, PREFETCH_BYTES):
+        yield chunk
+
+
+def is_disconnected(request: HttpRequest) -> bool:
+    """Tell whether the client is known to have left; costs nothing.
+
+    Under WSGI no server tells, so the answer is always ``False``.
+    """
+    exchange = _exchange(request)
+    return exchange is not None and exchange.is_disconnected
+
+
+def after(
+    request: HttpRequest, function: Callable[..., Any], *args: Any, **kwargs: Any
+) -> None:
+    """Call ``function(*args, **kwargs)`` after the response's last byte is sent.
+
+    A coroutine function is awaited on the event loop, any other runs on the
+    request's worker thread. Functions run one after the other, in the order they
+    were given, before ``request_finished``; an exception is logged and does not
+    stop the next. They also run when the client left early. Under WSGI a sync
+    function runs when the server closes the response.
+
+    Raises:
+        DetachedRequest: an async function was given under WSGI.
+    """
+    exchange = _exchange(request)
+    if exchange is not None:
+        exchange.after.append(_bound(function, args, kwargs))
+        return
+    if inspect.iscoroutinefunction(function):
+        raise DetachedRequest(
+            f"request.after got the async function {function!r}, but this request "
+            "is not served over ASGI; give a sync function."
+        )
+    _call_on_close(request, _bound(function, args, kwargs))
+
+
+async def early_hints(request: HttpRequest, links: Iterable[str]) -> None:
+    """Send a 103 Early Hints response; does nothing where the server cannot.
+
+    Args:
+        links: values of ``Link`` headers, such as
+            ``"</style.css>; rel=preload; as=style"``.
+    """
+    exchange = _exchange(request)
+    if exchange is None or not _offers(request, "http.response.early_hint"):
+        return
+    encoded = [link.encode("latin-1") for link in links]
+    await exchange.send({"type": "http.response.early_hint", "links": encoded})
+
+
+async def push(request: HttpRequest, path: str) -> None:
+    """Push the resource at ``path`` over HTTP/2; nothing where the server cannot."""
+    exchange = _exchange(request)
+    if exchange is None or not _offers(request, "http.response.push"):
+        return
+    headers = [
+        (name.lower().encode("latin-1"), value.encode("latin-1"))
+        for name, value in request.headers.items()
+        if name.lower() in _PUSHED
+    ]
+    await exchange.send(
+        {"type": "http.response.push", "path": path, "headers": headers}
+    )
+
+
+_PUSHED = frozenset({"accept", "accept-encoding", "accept-language", "user-agent"})
+
+
+def set_trailers(
+    request: HttpRequest, response: HttpResponseBase, trailers: Mapping[str, str]
+) -> None:
+    """Send header fields after the body, read when the body has ended.
+
+    Args:
+        trailers: a mapping that may still be filled while the body is streamed.
+
+    Raises:
+        UnsupportedByServer: the server does not offer trailers.
+    """
+    if not _offers(request, "http.response.trailers"):
+        raise UnsupportedByServer(
+            "the server does not offer 'http.response.trailers' for this request; "
+            "test request.scope['extensions'] first."
+        )
+    response._bridge_trailers = trailers  # type: ignore[attr-defined]
+
+
+def trailers_of(response: HttpResponseBase) -> Mapping[str, str] | None:
+    """Return the trailers that were set on a response."""
+    return getattr(response, "_bridge_trailers", None)
+
+
+def state(request: HttpRequest) -> SimpleNamespace:
+    """Return what the lifespan hooks left, as attributes.
+
+    The values are shared by all requests of the process; the namespace is this
+    request's own. It is empty under WSGI.
+    """
+    kept: SimpleNamespace | None = getattr(request, "_bridge_state", None)
+    if kept is None:
+        values = getattr(request, "scope", {}).get("state") or {}
+        kept = SimpleNamespace(**values)
+        request._bridge_state = kept  # type: ignore[attr-defined]
+    return kept
+
+
+def tls(request: HttpRequest) -> TLS | None:
+    """Return the connection's TLS information, ``None`` if the server tells none."""
+    extensions = getattr(request, "scope", {}).get("extensions") or {}
+    told = extensions.get("tls")
+    if told is None:
+        return None
+    known = {name: told[name] for name in TLS.__dataclass_fields__ if name in told}
+    if "client_cert_chain" in known:
+        known["client_cert_chain"] = tuple(known["client_cert_chain"])
+    return TLS(**known)
+
+
+def _exchange(request: HttpRequest) -> Exchange | None:
+    return getattr(request, "_bridge_exchange", None)
+
+
+def _offers(request: HttpRequest, extension: str) -> bool:
+    offered = getattr(request, "scope", {}).get("extensions") or {}
+    return extension in offered
+
+
+def _bound(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Callable[[], Any]:
+    if inspect.iscoroutinefunction(function):
+
+        async def call_async() -> None:
+            await function(*args, **kwargs)
+
+        return call_async
+
+    def call() -> None:
+        function(*args, **kwargs)
+
+    return call
+
+
+def _call_on_close(request: HttpRequest, call: Callable[[], None]) -> None:
+    close = request.close
+
+    def close_and_call() -> None:
+        close()
+        call()
+
+    request.close = close_and_call  # type: ignore[method-assign]

@@ -1,0 +1,266 @@
+"""The two signals around a request, in as few trips as their receivers need.
+
+Django's own receivers look after the database connections and caches. When they
+are the only ones live, their work is done where it is due: on the worker, as it
+is taken and given back. Receivers of others get their trip: all sync ones
+together, on the request's worker.
+"""
+
+import inspect
+import logging
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from django.core import signals
+from django.core.cache import caches, close_caches
+from django.core.handlers.base import reset_urlconf
+from django.db import close_old_connections, reset_queries
+from django.dispatch import Signal
+from django.http.response import HttpResponseBase
+
+from django_asgi_bridge.http.exchange import Exchange
+from django_asgi_bridge.http.hooks import is_from
+from django_asgi_bridge.threads import PINS_NOTHING
+from django_asgi_bridge.threads.connections import drop_open_work
+
+__all__ = (
+    "closes_inline",
+    "finish_inline",
+    "finishes_inline",
+    "fire_finished",
+    "fire_started",
+)
+
+logger = logging.getLogger("django_asgi_bridge.http")
+
+_OWN = frozenset({reset_queries, close_old_connections, close_caches, reset_urlconf})
+
+
+def _is_watched() -> bool:
+    """Tell whether a tool looks at the receivers that signals call."""
+    return not is_from(Signal._live_receivers, "django.dispatch.dispatcher")
+
+
+def _receivers(signal: Signal, sender: Any) -> tuple[list[Any], list[Any]]:
+    return signal._live_receivers(sender)
+
+
+def _only_own(signal: Signal) -> list[Any] | None:
+    """Return the signal's receivers if they all are Django's own, else None."""
+    found = []
+    for entry in signal.receivers:
+        receiver: Any = entry[1]
+        if isinstance(receiver, weakref.ReferenceType):
+            receiver = receiver()
+        if receiver is None:
+            continue
+        try:
+            if receiver not in _OWN:
+                return None
+        except TypeError:
+            return None
+        found.append(receiver)
+    return found
+
+
+def _on_attach(receivers: list[Any]) -> Callable[[], None] | None:
+    """Return what a worker does before a request's first call on it."""
+    own = [each for each in receivers if inspect.unwrap(each) in _OWN]
+    if not own:
+        return None
+
+    def attach() -> None:
+        for receiver in own:
+            inspect.unwrap(receiver)(signal=signals.request_started, sender=None)
+
+    return attach
+
+
+async def fire_started(exchange: Exchange, sender: type) -> None:
+    """Send ``request_started``: no trip unless others' sync receivers are live."""
+    exchange.is_started = True
+    lease = exchange.lease
+    signal = signals.request_started
+    if not lease.is_direct:
+        await signal.asend(sender=sender, scope=exchange.scope)
+        return
+    own = _only_own(signal)
+    if own is not None and not _is_watched():
+        lease.on_attach = _attach_all if len(own) == _ALL_STARTED else _on_attach(own)
+    else:
+        sync, asynchronous = _receivers(signal, sender)
+        lease.on_attach = _on_attach(sync)
+        named = {"signal": signal, "sender": sender, "scope": exchange.scope}
+        if all(inspect.unwrap(each) in _OWN for each in sync):
+            # Seen by a tool that wrapped them; this thread has no connections.
+            _call_all(sync, named)
+        else:
+            await lease.run(_call_all, sync, named)
+        await _gather(asynchronous, named)
+    lease.on_detach = _detach if _closes_connections() else drop_open_work
+
+
+_ALL_STARTED = 2
+
+
+def _closes_connections() -> bool:
+    """Tell whether Django's receiver that closes connections is connected."""
+    return any(
+        entry[1] is close_old_connections
+        or (
+            isinstance(entry[1], weakref.ReferenceType)
+            and entry[1]() is close_old_connections
+        )
+        for entry in signals.request_finished.receivers
+    )
+
+
+def _detach() -> None:
+    drop_open_work()
+    close_old_connections()
+
+
+def _attach_all() -> None:
+    reset_queries()
+    close_old_connections()
+
+
+def closes_inline(exchange: Exchange, response: HttpResponseBase) -> bool:
+    """Tell whether closing ``response`` runs nothing that may block or is unknown."""
+    if exchange.after or response.streaming:
+        return False
+    if type(response).close is not HttpResponseBase.close or "close" in vars(response):
+        return False
+    request = exchange.request
+    for closer in response._resource_closers:
+        if getattr(closer, "__self__", None) is not request:
+            return False
+    is_light = exchange.body is None or not exchange.body.seekable()
+    return is_light and not getattr(request, "_files", None)
+
+
+def finishes_inline(exchange: Exchange) -> bool:
+    """Tell whether ``request_finished`` needs no trip of its own."""
+    return _only_own(signals.request_finished) is not None and not _is_watched()
+
+
+def finish_inline(exchange: Exchange, response: HttpResponseBase) -> None:
+    """Close a response on the event loop: see ``closes_inline``."""
+    for closer in response._resource_closers:
+        closer()
+    response._resource_closers.clear()
+    response.closed = True
+    if any(True for _ in caches.all(initialized_only=True)):
+        close_caches()
+    reset_urlconf(None)
+
+
+async def fire_finished(exchange: Exchange, sender: type) -> None:
+    """Close the response, if there is one, and send ``request_finished``.
+
+    On the request's worker, in one trip, and made even if the request is
+    cancelled. Errors of closers and receivers are logged and stop nothing.
+    """
+    lease = exchange.lease
+    response = exchange.response
+    if not lease.is_direct:
+        await _finish_as_django(exchange, sender)
+        return
+    sync, asynchronous = _receivers(signals.request_finished, sender)
+    is_own = all(inspect.unwrap(each) in _OWN for each in sync)
+    named = {"signal": signals.request_finished, "sender": sender}
+    if (
+        is_own
+        and lease.worker is None
+        and (response is None or closes_inline(exchange, response))
+    ):
+        if response is not None:
+            finish_inline(exchange, response)
+        elif exchange.request is not None:
+            exchange.request.close()
+        _call_all_robust(sync if _is_watched() else [reset_urlconf], named)
+    else:
+        await lease.run(
+            _finish_on_worker,
+            exchange,
+            sync,
+            named,
+            pins=PINS_NOTHING,
+            is_cleanup=True,
+        )
+    await _gather(asynchronous, named, is_robust=True)
+
+
+def _finish_on_worker(exchange: Exchange, sync: list[Any], named: Any) -> None:
+    response = exchange.response
+    # The last call of the lease: what comes later gets a worker for itself.
+    exchange.lease.is_closed = True
+    if response is None:
+        closers: list[Any] = [] if exchange.request is None else [exchange.request]
+        for each in closers:
+            _logged(each.close)
+    elif type(response).close is not HttpResponseBase.close or "close" in vars(
+        response
+    ):
+        # Somebody's own close(): it sends the signal.
+        _logged(response.close)
+        return
+    else:
+        _close_iterator(response)
+        for closer in response._resource_closers:
+            _logged(closer)
+        response._resource_closers.clear()
+        response.closed = True
+    _call_all_robust(sync, named)
+
+
+def _close_iterator(response: Any) -> None:
+    # Django registers close() of what the view handed over, not of the iterator
+    # that was made of it.
+    if response.streaming and not response.is_async:
+        close = getattr(response._iterator, "close", None)
+        if close is not None:
+            _logged(close)
+
+
+async def _finish_as_django(exchange: Exchange, sender: type) -> None:
+    response = exchange.response
+    if response is not None:
+        await exchange.lease.run(response.close)
+        return
+    if exchange.request is not None:
+        await exchange.lease.run(exchange.request.close)
+    await signals.request_finished.asend(sender=sender)
+
+
+def _call_all(receivers: list[Any], named: dict[str, Any]) -> None:
+    for receiver in receivers:
+        receiver(**named)
+
+
+def _call_all_robust(receivers: list[Any], named: dict[str, Any]) -> None:
+    for receiver in receivers:
+        _logged(receiver, **named)
+
+
+def _logged(function: Callable[..., Any], **named: Any) -> None:
+    try:
+        function(**named)
+    except Exception:
+        logger.exception("%r failed at the end of a request", function)
+
+
+async def _gather(
+    receivers: list[Any], named: dict[str, Any], is_robust: bool = False
+) -> None:
+    """Await async receivers one after the other, sharing the request's context."""
+    for receiver in receivers:
+        try:
+            await receiver(**named)
+        except Exception:
+            if not is_robust:
+                raise
+            logger.exception("%r failed at the end of a request", receiver)
+
+

@@ -1,0 +1,62 @@
+"""What a view says about itself: decorators that the handler reads.
+
+They set an attribute and return the view as it is; ``functools.wraps`` and
+``View.as_view()`` carry it along.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+
+__all__ = ("disconnect_policy", "does_stream_body", "on_disconnect", "streams_body")
+
+View = TypeVar("View", bound=Callable[..., Any])
+Policy = Literal["cancel", "finish", "shield"]
+
+_POLICIES = ("cancel", "finish", "shield")
+
+
+def streams_body(view: View) -> View:
+    """Let a view have the request body before it has arrived.
+
+    An async view reads it with ``await request.abody()`` or
+    ``async for chunk in request.stream()``; ``request.body`` and ``request.POST``
+    then raise an error that says so. Until the body is read, the view is not told
+    that the client left, except by an error of the read itself.
+    """
+    view._bridge_streams_body = True  # type: ignore[attr-defined]
+    return view
+
+
+def on_disconnect(policy: Policy) -> Callable[[View], View]:
+    """Say what becomes of a view when its client leaves.
+
+    Args:
+        policy: ``"cancel"``: an async view gets ``asyncio.CancelledError`` (the
+            default; ``ASGI_BRIDGE["ON_DISCONNECT"]`` changes it for the project).
+            ``"finish"``: the view runs to its end and its response is dropped.
+            ``"shield"``: as ``finish``, and a server that cancels the request,
+            as on shutdown, does not stop it either.
+
+    Raises:
+        ValueError: the policy is none of these.
+    """
+    if policy not in _POLICIES:
+        raise ValueError(
+            f"on_disconnect got {policy!r}; it must be one of {', '.join(_POLICIES)}."
+        )
+
+    def mark(view: View) -> View:
+        view._bridge_on_disconnect = policy  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
+def does_stream_body(view: object) -> bool:
+    """Tell whether ``view`` was marked by ``@streams_body``."""
+    return getattr(view, "_bridge_streams_body", False)
+
+
+def disconnect_policy(view: object, default: str) -> str:
+    """Return the policy that ``view`` was marked with, or ``default``."""
+    return getattr(view, "_bridge_on_disconnect", default)

@@ -1,0 +1,167 @@
+"""``ASGIRequest``: Django's request, made from an ASGI scope in one pass.
+
+Specification: ASGI HTTP 2.5, "HTTP connection scope"; RFC 9110 section 5.
+"""
+
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import Any
+
+from django.core.handlers.asgi import ASGIRequest as DjangoASGIRequest
+from django.core.handlers.asgi import get_script_prefix
+
+from django_asgi_bridge.conf import django_settings as settings
+from django_asgi_bridge.http import extensions
+from django_asgi_bridge.http.body import IncomingBody
+from django_asgi_bridge.protocol.request import (
+    meta_from_headers,
+    server_name_port,
+    server_protocol,
+    split_path,
+)
+
+__all__ = ("ASGIRequest",)
+
+
+class ASGIRequest(DjangoASGIRequest):
+    """A Django request over an ASGI scope, with this package's extensions.
+
+    Args:
+        scope: the HTTP scope as the server gave it.
+        body_file: what the body is read from; ``None`` for a request without one.
+
+    Raises:
+        UnicodeDecodeError: the query string is not UTF-8.
+        BadRequest: the content type is unreasonable.
+    """
+
+    def __init__(self, scope: Any, body_file: Any) -> None:
+        self.scope = scope
+        self._post_parse_error = False
+        self._read_started = False
+        self.resolver_match = None
+        self.path = scope["path"]
+        self.script_name = get_script_prefix(scope)
+        _, self.path_info = split_path(self.path, self.script_name)
+        self.method = scope["method"].upper()
+        query = scope.get("query_string", "")
+        if isinstance(query, bytes):
+            query = query.decode()
+        meta = {
+            "REQUEST_METHOD": self.method,
+            "QUERY_STRING": query,
+            "SCRIPT_NAME": self.script_name,
+            "PATH_INFO": self.path_info,
+            "SERVER_PROTOCOL": server_protocol(scope.get("http_version", "1.1")),
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": True,
+            "wsgi.url_scheme": scope.get("scheme") or "http",
+        }
+        client = scope.get("client")
+        if client:
+            meta["REMOTE_ADDR"] = meta["REMOTE_HOST"] = client[0]
+            meta["REMOTE_PORT"] = client[1]
+        meta["SERVER_NAME"], meta["SERVER_PORT"] = server_name_port(
+            scope.get("server")
+        )
+        meta.update(meta_from_headers(scope.get("headers", ())))
+        self.META = meta
+        self._set_content_type_params(meta)
+        self._stream = body_file
+
+    @property
+    def environ(self) -> dict[str, Any]:
+        """``META`` under the name that WSGI requests have for it."""
+        return self.META
+
+    @property
+    def raw_path(self) -> bytes | None:
+        """The path as the client sent it, percent signs and all, if known."""
+        raw: bytes | None = self.scope.get("raw_path")
+        return raw
+
+    @property
+    def http_version(self) -> str:
+        """``"1.0"``, ``"1.1"``, ``"2"`` or ``"3"``."""
+        version: str = self.scope.get("http_version", "1.1")
+        return version
+
+    # The body.
+
+    @property
+    def body(self) -> bytes:
+        """The whole body; see ``HttpRequest.body``.
+
+        Raises:
+            RequestDataTooBig: it is over ``DATA_UPLOAD_MAX_MEMORY_SIZE``; no more
+                than that was received.
+            SynchronousBodyRead: an async view marked ``@streams_body`` did not
+                await the body first.
+        """
+        if not hasattr(self, "_body") and not self._read_started:
+            if isinstance(self._stream, IncomingBody):
+                self._stream.fill(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+        body: bytes = super().body
+        return body
+
+    def parse_file_upload(self, META: Mapping[str, Any], post_data: Any) -> Any:  # noqa: N803 - Django's name
+        """Parse a multipart body, also one whose length was not announced."""
+        if not META.get("CONTENT_LENGTH"):
+            size = self._known_size()
+            META = {**META, "CONTENT_LENGTH": str(size)}  # noqa: N806
+        return super().parse_file_upload(META, post_data)
+
+    def _known_size(self) -> int:
+        stream: Any = self._stream
+        if hasattr(self, "_body"):
+            return len(self._body)
+        if stream is None or not stream.seekable():
+            # Unknown: large enough that files are not kept in memory.
+            return sys.maxsize
+        place = stream.tell()
+        size: int = stream.seek(0, os.SEEK_END)
+        stream.seek(place)
+        return size
+
+    def close(self) -> None:
+        """Close the uploaded files and the body."""
+        if self._stream is None:
+            return
+        super().close()
+
+    # Extensions; each is also a function of django_asgi_bridge.http.
+
+    async def abody(self) -> bytes:
+        """Wait for the whole body and return it; see ``http.abody``."""
+        return await extensions.abody(self)
+
+    def stream(self) -> AsyncIterator[bytes]:
+        """Iterate over the body as it arrives; see ``http.stream``."""
+        return extensions.stream(self)
+
+    def is_disconnected(self) -> bool:
+        """Tell whether the client has left; see ``http.is_disconnected``."""
+        return extensions.is_disconnected(self)
+
+    def after(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Call ``function`` after the last byte is sent; see ``http.after``."""
+        extensions.after(self, function, *args, **kwargs)
+
+    async def early_hints(self, links: Iterable[str]) -> None:
+        """Send a 103 response with ``Link`` headers; see ``http.early_hints``."""
+        await extensions.early_hints(self, links)
+
+    async def push(self, path: str) -> None:
+        """Push a resource over HTTP/2; see ``http.push``."""
+        await extensions.push(self, path)
+
+    @property
+    def state(self) -> Any:
+        """What the lifespan hooks left for requests; see ``http.state``."""
+        return extensions.state(self)
+
+    @property
+    def tls(self) -> "extensions.TLS | None":
+        """The connection's TLS information, if the server tells; see ``http.tls``."""
+        return extensions.tls(self)

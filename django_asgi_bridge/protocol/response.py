@@ -1,0 +1,383 @@
+"""What a response may say and in which order, before any byte of it is sent.
+
+These are rules alone: nothing here sends, awaits or logs.
+Specification: ASGI HTTP message format 2.5, "Response Start" to "Response Body"
+with its extensions; RFC 9110 5.5, 5.6.2, 6.4.1, 7.6.1, 8.6.
+"""
+
+import enum
+import re
+from collections.abc import Iterable
+from typing import Final, NamedTuple, NoReturn
+
+from django_asgi_bridge.exceptions import BridgeError
+
+__all__ = (
+    "BadResponse",
+    "ContentLengthGuard",
+    "EncodedHeaders",
+    "ResponseOrder",
+    "ResponseState",
+    "check_status",
+    "encode_headers",
+    "has_body",
+)
+
+MAX_FIELD_BYTES: Final = 65536
+"""Bytes of one header value: Python's http.client reads no longer header line."""
+
+MAX_LENGTH_DIGITS: Final = 18
+"""Digits of a Content-Length: 10**18 bytes is an exabyte, and fits 64 bits."""
+
+MAX_SHOWN: Final = 80
+"""Characters of a value that an error repeats."""
+
+_TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+_CONTROLS: Final = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])
+# NEL (0x85) ends a line for str.splitlines(); it is fine inside UTF-8 text.
+_SUSPECTS: Final = _CONTROLS + b"\x85"
+_WHITE_SPACE: Final = frozenset({b" ", b"\t"})
+
+_COMMON_NAMES: Final = (
+    "Accept-Ranges Access-Control-Allow-Credentials Access-Control-Allow-Headers"
+    " Access-Control-Allow-Methods Access-Control-Allow-Origin"
+    " Access-Control-Expose-Headers Access-Control-Max-Age Age Allow"
+    " Cache-Control Content-Disposition Content-Encoding Content-Language"
+    " Content-Length Content-Location Content-Range Content-Security-Policy"
+    " Content-Security-Policy-Report-Only Content-Type"
+    " Cross-Origin-Embedder-Policy Cross-Origin-Opener-Policy"
+    " Cross-Origin-Resource-Policy Date ETag Expires Last-Modified Link Location"
+    " Permissions-Policy Pragma Referrer-Policy Retry-After Server Server-Timing"
+    " Set-Cookie Strict-Transport-Security Vary WWW-Authenticate"
+    " X-Accel-Buffering X-Content-Type-Options X-Frame-Options X-Request-ID"
+    " X-Robots-Tag X-XSS-Protection"
+)
+
+# Values that Django's middleware and views repeat: encoded and checked once.
+_COMMON_VALUES: Final = (
+    "*|0|Accept-Encoding|Accept-Language|Accept-Language, Cookie|Cookie|DENY"
+    "|SAMEORIGIN|application/json|application/octet-stream|attachment|bytes|close"
+    "|gzip|inline|max-age=0, no-cache, no-store, must-revalidate, private"
+    "|no-cache|no-store|nosniff|same-origin|text/css|text/event-stream|text/html"
+    "|text/html; charset=utf-8|text/javascript|text/plain|text/plain; charset=utf-8"
+)
+_ENCODED_VALUES: Final = {value: value.encode() for value in _COMMON_VALUES.split("|")}
+
+# What is special about a name; every other name is 0.
+_LENGTH: Final = 1
+_CONNECTION: Final = 2
+_OF_THE_HOP: Final = 3
+
+# RFC 9110 7.6.1: these speak of one connection, which is the server's.
+_HOP_BY_HOP: Final = frozenset(
+    {b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
+)
+
+
+class BadResponse(BridgeError, ValueError):
+    """A response that must not be sent as it is.
+
+    If you see this: the message names the header, status or event; correct it
+    in the view or middleware that made it. The client got a 500 instead.
+    """
+
+
+class EncodedHeaders(NamedTuple):
+    """A response's headers, ready for ``http.response.start``.
+
+    Attributes:
+        headers: Names and values, in the order in which they were given.
+        dropped: Names of hop-by-hop headers that were left out.
+        content_length: The Content-Length among them, in bytes.
+    """
+
+    headers: list[tuple[bytes, bytes]]
+    dropped: tuple[str, ...]
+    content_length: int | None
+
+
+def encode_headers(
+    items: Iterable[tuple[str | bytes, str | bytes]],
+    cookies: Iterable[str] = (),
+    *,
+    lower: bool,
+) -> EncodedHeaders:
+    """Encode and check the headers of a response.
+
+    Args:
+        items: Names and values, as ``response.items()`` gives them.
+        cookies: Values of ``Set-Cookie`` headers, which follow the others.
+        lower: Whether names are lower-cased, which HTTP/2 demands (RFC 9113 8.2).
+
+    Raises:
+        BadResponse: A name is no token; a value holds a control character other
+            than a tab, a character outside Latin-1, white space in front or more
+            than 64 KiB; Content-Length is no number or came twice.
+    """
+    known = _LOWER_NAMES if lower else _NAMES
+    headers: list[tuple[bytes, bytes]] = []
+    dropped: list[str] = []
+    content_length = None
+    for name, value in items:
+        # A bytes key would be compared with str keys, which `python -bb` forbids.
+        entry = known.get(name) if isinstance(name, str) else None
+        encoded, kind = entry or _encode_name(name, lower=lower)
+        if kind and _is_dropped(kind, value, lower=lower):
+            dropped.append(encoded.decode("ascii"))
+            continue
+        field = _encode_value(encoded, value)
+        if kind == _LENGTH:
+            content_length = _read_length(field, content_length)
+        headers.append((encoded, field))
+    set_cookie = b"set-cookie" if lower else b"Set-Cookie"
+    headers += [(set_cookie, _encode_value(set_cookie, cookie)) for cookie in cookies]
+    return EncodedHeaders(headers, tuple(dropped), content_length)
+
+
+def _encode_name(name: str | bytes, *, lower: bool) -> tuple[bytes, int]:
+    """Return a name's bytes and kind, or raise BadResponse."""
+    # What ASCII lacks becomes "?", which is no token either.
+    encoded = name.encode("ascii", "replace") if isinstance(name, str) else name
+    if not _TOKEN.fullmatch(encoded):
+        raise BadResponse(
+            f"response header name {_cut(name)} is not valid:"
+            " use one or more of A-Z a-z 0-9 ! # $ % & ' * + - . ^ _ ` | ~"
+        )
+    lowered = encoded.lower()
+    return lowered if lower else encoded, _kind_of(lowered)
+
+
+def _kind_of(lowered: bytes) -> int:
+    """Return what is special about a lower-case name."""
+    if lowered == b"content-length":
+        return _LENGTH
+    if lowered == b"connection":
+        return _CONNECTION
+    if lowered in _HOP_BY_HOP or lowered.startswith(b"proxy-"):
+        return _OF_THE_HOP
+    return 0
+
+
+_NAMES: Final[dict[str, tuple[bytes, int]]] = {
+    case: (case.encode(), _kind_of(case.lower().encode()))
+    for name in _COMMON_NAMES.split()
+    for case in (name, name.lower())
+}
+_LOWER_NAMES: Final[dict[str, tuple[bytes, int]]] = {
+    name: (encoded.lower(), kind) for name, (encoded, kind) in _NAMES.items()
+}
+
+
+def _is_dropped(kind: int, value: str | bytes, *, lower: bool) -> bool:
+    """Tell whether a header is about the connection, which belongs to the server."""
+    if kind == _CONNECTION:
+        # HTTP/2 has no Connection header at all (RFC 9113 8.2.2).
+        text = value if isinstance(value, str) else value.decode("latin-1")
+        return lower or text.strip().lower() != "close"
+    return kind == _OF_THE_HOP
+
+
+def _encode_value(name: bytes, value: object) -> bytes:
+    """Return a value's bytes without the white space at its end."""
+    if isinstance(value, str):
+        common = _ENCODED_VALUES.get(value)
+        if common is not None:
+            return common
+        try:
+            field = value.encode("latin-1")
+        except UnicodeEncodeError as exc:
+            character = f"{value[exc.start]!r} at position {exc.start}"
+            _refuse(name, value, f"{character} is not in Latin-1; encode it", exc)
+    elif isinstance(value, bytes):
+        field = value
+    else:
+        _refuse(name, repr(value), "expected str or bytes")
+    if len(field.translate(None, _SUSPECTS)) != len(field):
+        _check_suspects(name, field)
+    if len(field) > MAX_FIELD_BYTES:
+        _refuse(name, field, f"{len(field)} bytes, more than {MAX_FIELD_BYTES}")
+    # Not part of the value (RFC 9110 5.5). At its end joined lists leave some, as
+    # policies do; in front of it only a mistake or an attempt to fold lines does.
+    if field[:1] in _WHITE_SPACE:
+        _refuse(name, field, "it starts with white space; strip it")
+    return field.rstrip(b" \t")
+
+
+def _check_suspects(name: bytes, field: bytes) -> None:
+    """Raise BadResponse unless the suspect bytes are parts of UTF-8 text."""
+    for position, byte in enumerate(field):
+        if byte in _CONTROLS:
+            where = f"byte 0x{byte:02x} at position {position}"
+            _refuse(name, field, f"{where} is a control character; remove it")
+    try:
+        field.decode()
+    except UnicodeDecodeError as exc:
+        _refuse(name, field, "byte 0x85 is a line end outside UTF-8; remove it", exc)
+
+
+def _refuse(
+    name: bytes, value: str | bytes, wrong: str, cause: Exception | None = None
+) -> NoReturn:
+    """Raise BadResponse for a value; of a cookie only the name is repeated."""
+    shown = _cut(value)
+    if name.lower() == b"set-cookie":
+        text = value if isinstance(value, str) else value.decode("latin-1")
+        shown = _cut(text.partition("=")[0] + "=...")
+    raise BadResponse(
+        f"response header {name.decode('ascii')!r} has the value {shown}: {wrong}"
+    ) from cause
+
+
+def _read_length(field: bytes, earlier: int | None) -> int:
+    """Return a Content-Length, which must be a number and come once."""
+    if earlier is not None:
+        _refuse(b"Content-Length", field, f"a second one, after {earlier}")
+    if not (field.isdigit() and len(field) <= MAX_LENGTH_DIGITS):
+        _refuse(b"Content-Length", field, "expected 1 to 18 decimal digits")
+    return int(field)
+
+
+def _cut(value: str | bytes) -> str:
+    """Return a value's repr, at most ``MAX_SHOWN`` characters of it."""
+    shown = repr(value[:MAX_SHOWN])
+    return shown if len(shown) <= MAX_SHOWN else shown[: MAX_SHOWN - 3] + "..."
+
+
+def has_body(method: str, status: int) -> bool:
+    """Tell whether a response to this method with this status carries a body.
+
+    RFC 9110 6.4.1: none does for HEAD, 1xx, 204 and 304.
+    """
+    return method != "HEAD" and status >= 200 and status not in {204, 304}
+
+
+def check_status(status: int) -> None:
+    """Raise BadResponse unless a final response may have this status (200-599)."""
+    if not 100 <= status <= 599:
+        raise BadResponse(f"response status {status!r} is not valid: use 200 to 599")
+    if status < 200:
+        raise BadResponse(
+            f"response status {status} is interim: a view's answer is final,"
+            " use 200 to 599"
+        )
+
+
+class ContentLengthGuard:
+    """Holds a streamed body to the Content-Length that was announced.
+
+    A byte too many would be read as the start of the next response.
+
+    Attributes:
+        declared: Bytes that were announced.
+        taken: Bytes that were let through so far.
+    """
+
+    __slots__ = ("declared", "taken")
+
+    def __init__(self, declared: int) -> None:
+        self.declared = declared
+        self.taken = 0
+
+    def take(self, chunk: bytes) -> bytes:
+        """Return the chunk to send; raise BadResponse if it is more than announced.
+
+        No byte of a chunk that is too long may be sent.
+        """
+        taken = self.taken + len(chunk)
+        if taken > self.declared:
+            raise BadResponse(
+                f"response body has {taken} bytes or more:"
+                f" Content-Length announced {self.declared}"
+            )
+        self.taken = taken
+        return chunk
+
+    def finish(self) -> None:
+        """Raise BadResponse if the body ended before the announced length."""
+        if self.taken != self.declared:
+            raise BadResponse(
+                f"response body ended after {self.taken} bytes:"
+                f" Content-Length announced {self.declared}"
+            )
+
+
+class ResponseState(enum.IntEnum):
+    """How far a response is."""
+
+    WAITING = 0
+    STARTED = 1
+    BODY = 2
+    STARTED_WITH_TRAILERS = 3
+    BODY_WITH_TRAILERS = 4
+    TRAILERS = 5
+    DONE = 6
+
+
+_S = ResponseState
+
+# (state, event, more) -> next state; what is missing is refused. `more` is the
+# event's own flag: `trailers` of start, `more_body` of bodies, `more_trailers`.
+_TRANSITIONS: Final[dict[tuple[ResponseState, str, bool], ResponseState]] = {
+    (_S.WAITING, "http.response.early_hint", False): _S.WAITING,
+    (_S.WAITING, "http.response.debug", False): _S.WAITING,
+    (_S.WAITING, "http.response.start", False): _S.STARTED,
+    (_S.WAITING, "http.response.start", True): _S.STARTED_WITH_TRAILERS,
+    (_S.TRAILERS, "http.response.trailers", True): _S.TRAILERS,
+    (_S.TRAILERS, "http.response.trailers", False): _S.DONE,
+}
+for _start, _body, _end in (
+    (_S.STARTED, _S.BODY, _S.DONE),
+    (_S.STARTED_WITH_TRAILERS, _S.BODY_WITH_TRAILERS, _S.TRAILERS),
+):
+    # A file named by its path is the whole body.
+    _TRANSITIONS[_start, "http.response.pathsend", False] = _end
+    for _before in (_start, _body):
+        for _event in ("http.response.body", "http.response.zerocopysend"):
+            _TRANSITIONS[_before, _event, True] = _body
+            _TRANSITIONS[_before, _event, False] = _end
+for _state in _S:
+    if _state is not _S.DONE:
+        _TRANSITIONS[_state, "http.response.push", False] = _state
+
+
+class ResponseOrder:
+    """Keeps the events of one response in the order that ASGI demands.
+
+    Attributes:
+        state: How far the response is.
+    """
+
+    __slots__ = ("state",)
+
+    def __init__(self) -> None:
+        self.state = ResponseState.WAITING
+
+    @property
+    def is_started(self) -> bool:
+        """Whether the status is sent, so that no other response can be."""
+        return self.state is not ResponseState.WAITING
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing more may be sent."""
+        return self.state is ResponseState.DONE
+
+    def on(self, event_type: str, more: bool = False) -> None:
+        """Note an event that is about to be sent.
+
+        Args:
+            event_type: The event's ``type``.
+            more: ``trailers`` of ``http.response.start``, ``more_body`` of body
+                events, ``more_trailers`` of trailers; False for all others.
+
+        Raises:
+            BadResponse: The event may not come in this state, which is kept.
+        """
+        state = _TRANSITIONS.get((self.state, event_type, more))
+        if state is None:
+            raise BadResponse(
+                f"event {event_type!r} (more={more}) may not be sent while the"
+                f" response is {self.state.name}"
+            )
+        self.state = state

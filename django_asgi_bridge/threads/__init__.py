@@ -1,0 +1,110 @@
+"""The only door between the event loop and worker threads."""
+
+import asyncio
+import functools
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from asgiref.sync import sync_to_async
+
+from django_asgi_bridge.conf import get_config
+from django_asgi_bridge.threads import connections
+from django_asgi_bridge.threads.driver import detached_tasks, drive
+from django_asgi_bridge.threads.lease import Lease, current_lease, lease_of_context
+from django_asgi_bridge.threads.pool import (
+    PINS_CURSOR,
+    PINS_NOTHING,
+    PINS_STATE,
+    PoolStats,
+    WorkerPool,
+)
+
+__all__ = (
+    "PINS_CURSOR",
+    "PINS_NOTHING",
+    "PINS_STATE",
+    "Lease",
+    "PoolStats",
+    "WorkerPool",
+    "current_lease",
+    "detached_tasks",
+    "drive",
+    "get_pool",
+    "lease_of_context",
+    "new_lease",
+    "run_apart",
+    "run_sync",
+)
+
+R = TypeVar("R")
+
+_lock = threading.Lock()
+_pool: WorkerPool | None = None
+_is_fork_watched = False
+
+
+def get_pool() -> WorkerPool:
+    """Return this process's pool of worker threads; made at first use.
+
+    A forked child gets a pool of its own.
+    """
+    global _is_fork_watched, _pool
+    if _pool is None:
+        with _lock:
+            if _pool is None:
+                config = get_config()
+                _pool = WorkerPool(
+                    threads=config.threads,
+                    max_threads=config.max_threads,
+                    max_queue=config.max_queue,
+                    idle_timeout=config.thread_idle_timeout,
+                    has_open_work=connections.has_open_work,
+                    on_thread_end=connections.close_all,
+                )
+            if not _is_fork_watched and hasattr(os, "register_at_fork"):
+                os.register_at_fork(after_in_child=_forget_pool)
+                _is_fork_watched = True
+    return _pool
+
+
+def new_lease(
+    on_attach: Callable[[], None] | None = None,
+    on_detach: Callable[[], None] | None = None,
+) -> Lease:
+    """Return a lease on the process's pool; it has no worker yet."""
+    config = get_config()
+    return Lease(
+        get_pool(),
+        queue_timeout=config.queue_timeout,
+        detach_after=config.detach_after,
+        on_attach=on_attach,
+        on_detach=on_detach,
+    )
+
+
+async def run_apart(fn: Callable[..., R], *args: Any) -> R:
+    """Call a blocking function on any worker thread, in no particular context.
+
+    For work that belongs to no request's thread, such as a write to a file.
+    """
+    lease = new_lease()
+    lease.is_closed = True
+    job = functools.partial(fn, *args)
+    return await asyncio.wrap_future(lease.submit_call(job))
+
+
+async def run_sync(fn: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+    """Call a blocking function on the current request's worker thread.
+
+    Context variables and asgiref ``Local`` values are carried both ways. Outside
+    a request of ours it runs where ``asgiref.sync.sync_to_async`` runs it.
+    """
+    return await sync_to_async(fn, thread_sensitive=True)(*args, **kwargs)
+
+
+def _forget_pool() -> None:
+    global _lock, _pool
+    _lock = threading.Lock()
+    _pool = None

@@ -1,0 +1,207 @@
+"""The calls that workers make, and how their outcomes reach who waits.
+
+Three kinds: a ``TripJob`` is a step of a request, made inside that request's own
+context and awaited by its driver; a ``FutureJob`` is what asgiref's
+``sync_to_async`` submits; a ``ResumeJob`` ends the wait of a parked worker.
+"""
+
+import asyncio
+import contextvars
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any
+
+from asgiref import local as asgiref_local
+from asgiref.sync import SyncToAsync
+
+from django_asgi_bridge.threads.pool import PINS_NOTHING
+
+__all__ = ("CallBack", "FutureJob", "ResumeJob", "TripJob", "current_trip")
+
+# asgiref 3.12 and later tag the values of a Local with their thread; earlier
+# releases carry them as plain context variables.
+_STORAGE: type | None = getattr(asgiref_local, "_Storage", None)
+
+
+class CallBack:
+    """A coroutine that code on a worker needs run on the event loop meanwhile."""
+
+    __slots__ = ("context", "coroutine", "error", "value")
+
+    def __init__(
+        self, context: contextvars.Context, coroutine: Coroutine[Any, Any, Any]
+    ) -> None:
+        self.context = context
+        self.coroutine = coroutine
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+
+class TripJob:
+    """One trip of a request to its worker and back.
+
+    The function runs inside the request's own ``Context`` object, so that a
+    token made in one trip can be reset in another one. The driver does not enter
+    that context while the trip is under way.
+    """
+
+    __slots__ = (
+        "args",
+        "callback",
+        "context",
+        "error",
+        "fn",
+        "is_done",
+        "is_patient",
+        "is_resume",
+        "loop",
+        "pins",
+        "task_context",
+        "value",
+        "waiter",
+    )
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        context: contextvars.Context,
+        loop: asyncio.AbstractEventLoop,
+        pins: int,
+        is_patient: bool,
+    ) -> None:
+        self.fn = fn
+        self.args = args
+        self.context = context
+        self.loop = loop
+        self.pins = pins
+        self.is_patient = is_patient
+        self.is_resume = False
+        self.callback: CallBack | None = None
+        self.is_done = False
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.task_context: list[asyncio.Task[Any]] = []
+        self.waiter: asyncio.Future[None] | None = None
+
+    def execute(self) -> None:
+        """Make the call; what it returns or raises is kept."""
+        # asgiref's async_to_sync finds the loop to run on through these.
+        asgiref_thread: Any = SyncToAsync.threadlocal
+        asgiref_thread.main_event_loop = self.loop
+        asgiref_thread.main_event_loop_pid = os.getpid()
+        asgiref_thread.task_context = self.task_context
+        outer = getattr(_here, "trip", None)
+        _here.trip = self
+        try:
+            self.value = self.context.run(self._call)
+        except BaseException as error:
+            self.error = error
+        finally:
+            _here.trip = outer
+
+    def deliver(self) -> None:
+        """Wake the driver with the outcome."""
+        self.is_done = True
+        self.wake_driver()
+
+    def refuse(self, error: BaseException) -> None:
+        """Let the driver raise ``error`` instead of making the call."""
+        self.error = error
+        self.deliver()
+
+    def wake_driver(self) -> None:
+        """Wake the driver: the trip is over, or it calls back."""
+        try:
+            self.loop.call_soon_threadsafe(self.wake)
+        except RuntimeError:
+            # The loop was closed under us: nobody waits any more.
+            return
+
+    def wake(self) -> None:
+        """Wake the driver, from the event loop's own thread."""
+        waiter = self.waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _call(self) -> Any:
+        if _STORAGE is not None:
+            rehome_locals()
+        return self.fn(*self.args)
+
+
+class FutureJob:
+    """A call whose outcome goes to a ``concurrent.futures.Future``."""
+
+    __slots__ = ("call", "future", "is_patient", "is_resume", "pins")
+
+    def __init__(
+        self, call: Callable[[], Any], future: "Future[Any]", pins: bool
+    ) -> None:
+        self.call = call
+        self.future = future
+        self.pins = pins
+        self.is_patient = False
+        self.is_resume = False
+
+    def execute(self) -> None:
+        """Make the call unless its future was cancelled."""
+        if not self.future.set_running_or_notify_cancel():
+            return
+        outer = getattr(_here, "trip", None)
+        _here.trip = None
+        try:
+            value = self.call()
+        except BaseException as error:
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(value)
+        finally:
+            _here.trip = outer
+
+    def deliver(self) -> None:
+        """Do nothing: the future told its waiters already."""
+
+    def refuse(self, error: BaseException) -> None:
+        """Let whoever waits for the future see ``error``."""
+        if self.future.set_running_or_notify_cancel():
+            self.future.set_exception(error)
+
+
+class ResumeJob:
+    """The end of a parked worker's wait; needs a running slot as any job does."""
+
+    __slots__ = ("is_patient", "is_resume", "pins")
+
+    def __init__(self) -> None:
+        self.is_patient = True
+        self.is_resume = True
+        self.pins = PINS_NOTHING
+
+    def execute(self) -> None:
+        """Do nothing: the parked worker goes on by itself."""
+
+    def deliver(self) -> None:
+        """Do nothing: the parked worker takes the answer itself."""
+
+    def refuse(self, error: BaseException) -> None:
+        """Do nothing: a resume is never refused."""
+
+
+def current_trip() -> TripJob | None:
+    """Return the trip whose function is running on this thread, innermost first."""
+    trip: TripJob | None = getattr(_here, "trip", None)
+    return trip
+
+
+def rehome_locals() -> None:
+    """Let the values of asgiref ``Local`` objects be seen on this thread."""
+    here = threading.get_ident()
+    for variable, value in contextvars.copy_context().items():
+        if type(value) is _STORAGE and value.thread_id != here:
+            variable.set(type(value)(here, value.data))
+
+
+_here = threading.local()

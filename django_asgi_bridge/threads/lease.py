@@ -1,0 +1,258 @@
+"""One request's hold on a worker thread.
+
+``Lease.run`` makes a call on the worker; ``Lease.call_async`` lets code on the
+worker run a coroutine on the event loop and wait for it. asgiref's
+``sync_to_async(thread_sensitive=True)`` lands on the same worker, on every
+asgiref from 3.8.1: one ``ThreadSensitiveContext`` that is never entered stands in
+``SyncToAsync.thread_sensitive_context`` of each request, and the executor under
+it finds the request's lease by a context variable.
+"""
+
+import asyncio
+import contextvars
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Executor, Future
+from typing import Any, TypeVar
+
+from asgiref.sync import (
+    AsyncToSync,
+    SyncToAsync,
+    ThreadSensitiveContext,
+    async_to_sync,
+    sync_to_async,
+)
+
+from django_asgi_bridge.exceptions import PoolBusy
+from django_asgi_bridge.threads.driver import Trip
+from django_asgi_bridge.threads.jobs import (
+    CallBack,
+    FutureJob,
+    current_trip,
+)
+from django_asgi_bridge.threads.pool import (
+    PINS_CURSOR,
+    PINS_NOTHING,
+    PINS_STATE,
+    PoolLease,
+    WorkerPool,
+)
+
+__all__ = ("Lease", "current_lease", "lease_of_context")
+
+R = TypeVar("R")
+
+
+class Lease(PoolLease):
+    """A request's worker: taken at its first sync call, given back at its end.
+
+    Args:
+        pool: where the worker comes from.
+        queue_timeout: seconds a call may wait for a worker before ``PoolBusy``.
+        detach_after: seconds a cancelled request waits for its running call.
+        on_attach: called on a worker before the first call that it makes for
+            this lease.
+        on_detach: called on the worker after the last one.
+    """
+
+    __slots__ = ("atomic_task", "detach_after", "is_direct", "owner", "queue_timeout")
+
+    def __init__(
+        self,
+        pool: WorkerPool,
+        *,
+        queue_timeout: float,
+        detach_after: float,
+        on_attach: Callable[[], None] | None = None,
+        on_detach: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(pool, on_attach, on_detach)
+        self.queue_timeout = queue_timeout
+        self.detach_after = detach_after
+        self.is_direct = True
+        # Whoever serves the request; this room never looks into it.
+        self.owner: Any = None
+        self.atomic_task: asyncio.Task[Any] | None = None
+
+    def enter(self) -> None:
+        """Make this the lease of the current context, for asgiref too.
+
+        Where a sync caller waits further up (``async_to_sync``, Django's async
+        test cases), sync code belongs on that caller's thread: then this lease
+        stays without a worker and calls go through asgiref.
+        """
+        current_lease.set(self)
+        if getattr(AsyncToSync.executors, "current", None) is not None:
+            self.is_direct = False
+            return
+        SyncToAsync.thread_sensitive_context.set(_thread_sensitive_context())
+        # A tool that watches SyncToAsync must see every call.
+        self.is_direct = _is_asgirefs_own(SyncToAsync.__call__)
+
+    def run(
+        self,
+        fn: Callable[..., R],
+        *args: Any,
+        pins: int = PINS_STATE,
+        is_cleanup: bool = False,
+    ) -> Awaitable[R]:
+        """Call ``fn(*args)`` on this lease's worker, inside the request's context.
+
+        Args:
+            pins: what ``fn`` may leave on its thread, one of the ``PINS_*``
+                numbers; decides whether the lease must keep this worker.
+            is_cleanup: wait for a worker as long as it takes, and make the call
+                even if the request is cancelled.
+
+        Raises:
+            PoolBusy: no worker came free in time.
+        """
+        if self.is_direct:
+            return Trip(self, fn, args, pins=pins, is_cleanup=is_cleanup)
+        return sync_to_async(fn, thread_sensitive=True)(*args)
+
+    def go_per_call(self) -> None:
+        """Give the worker back after each call, from this one on.
+
+        What views and middleware left on the thread is theirs no longer, unless
+        it is a transaction.
+        """
+        self.is_per_call = True
+        self.is_pinned = False
+
+    def call_async(
+        self, make: Callable[..., Coroutine[Any, Any, R]], *args: Any
+    ) -> R:
+        """Run a coroutine on the event loop and wait for it, from a worker.
+
+        The worker's running slot is free meanwhile, and other sync code of the
+        same request runs on this same thread.
+        """
+        trip = current_trip()
+        if not self.is_direct or trip is None:
+            return async_to_sync(make)(*args)
+        context = contextvars.copy_context()
+        call = CallBack(context, make(*args))
+        asgiref_thread: Any = SyncToAsync.threadlocal
+        kept = dict(vars(asgiref_thread))
+        trip.callback = call
+        trip.wake_driver()
+        self.pool.park(self)
+        vars(asgiref_thread).update(kept)
+        _take_over(context)
+        if call.error is not None:
+            raise call.error
+        result: R = call.value
+        return result
+
+    def submit_call(self, call: Callable[[], R]) -> "Future[R]":
+        """Queue a call that asgiref makes; see ``concurrent.futures.Executor``."""
+        if self.atomic_task is not None:
+            _require_owner(self.atomic_task)
+        future: Future[R] = Future()
+        job = FutureJob(call, future, _pins(call))
+        if self.pool.submit(self, job):
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:
+                return future
+            timer = loop.call_later(self.queue_timeout, _expire, self, job)
+            future.add_done_callback(
+                lambda _: loop.call_soon_threadsafe(timer.cancel)
+            )
+        return future
+
+    def busy_error(self) -> PoolBusy:
+        """Return the error for a call that waited too long."""
+        stats = self.pool.stats()
+        return PoolBusy(
+            f"no worker thread came free within {self.queue_timeout:g} s: "
+            f"{stats.running} calls run, ASGI_BRIDGE['THREADS'] is "
+            f"{self.pool.threads}; {stats.threads} threads exist, "
+            f"ASGI_BRIDGE['MAX_THREADS'] is {self.pool.max_threads}."
+        )
+
+
+current_lease: contextvars.ContextVar[Lease] = contextvars.ContextVar(
+    "django_asgi_bridge.lease"
+)
+
+
+def lease_of_context() -> Lease | None:
+    """Return the lease of the request that the caller belongs to, if any."""
+    return current_lease.get(None)
+
+
+class _LeaseExecutor(Executor):
+    """What asgiref submits to; finds the lease of the calling context."""
+
+    def submit(  # type: ignore[override]  # positional-only in typeshed
+        self, fn: Callable[..., R], /, *args: Any, **kwargs: Any
+    ) -> "Future[R]":
+        call = functools.partial(fn, *args, **kwargs) if args or kwargs else fn
+        return current_lease.get().submit_call(call)
+
+
+_shared: list[ThreadSensitiveContext] = []
+
+
+def _thread_sensitive_context() -> ThreadSensitiveContext:
+    if not _shared:
+        # Never entered: asgiref only looks it up.
+        shared = ThreadSensitiveContext()
+        registry: Any = SyncToAsync.context_to_thread_executor
+        registry[shared] = _LeaseExecutor()
+        _shared.append(shared)
+    return _shared[0]
+
+
+def _is_asgirefs_own(function: Any) -> bool:
+    return getattr(function, "__globals__", {}).get("__name__") == "asgiref.sync"
+
+
+def _take_over(context: contextvars.Context) -> None:
+    """Set what changed in ``context`` in the current one too."""
+    for variable, value in context.items():
+        if variable.get(_MISSING) is not value:
+            variable.set(value)
+
+
+_MISSING: Any = object()
+
+
+def _expire(lease: Lease, job: FutureJob) -> None:
+    if lease.pool.withdraw(lease, job):
+        job.refuse(lease.busy_error())
+
+
+def _pins(call: Callable[..., Any]) -> int:
+    """Tell what a call of asgiref's may leave on its thread.
+
+    asgiref wraps the function: ``partial(handler, loop, exc, tasks, run, child)``
+    where ``child`` is ``partial(function, *args)``. What does not look so is
+    unknown code.
+    """
+    try:
+        function = inspect.unwrap(call.args[-1].func)  # type: ignore[attr-defined]
+        module: str = function.__module__ or ""
+    except (AttributeError, IndexError):
+        return PINS_STATE
+    if not module.startswith(_ORM_MODULES):
+        return PINS_STATE
+    # A method is one query. A closure of the ORM, such as the chunks of
+    # aiterator(), holds an open cursor between its calls.
+    return PINS_NOTHING if hasattr(function, "__self__") else PINS_CURSOR
+
+
+_ORM_MODULES = ("django.db.models.", "django.contrib.sessions.backends.")
+
+
+def _require_owner(owner: "asyncio.Task[Any]") -> None:
+    if asyncio.current_task() is not owner:
+        raise RuntimeError(
+            "a second task used the database inside an 'async with atomic()' block "
+            f"of task {owner.get_name()!r}: a transaction belongs to one task; "
+            "run the queries one after the other in that task, or start the other "
+            "task outside the block."
+        )

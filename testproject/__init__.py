@@ -1,0 +1,1 @@
+"""Field Notes: a small site that runs on django_asgi_bridge."""

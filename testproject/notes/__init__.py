@@ -1,0 +1,1 @@
+"""Field Notes: the app with the models and the pages."""

@@ -1,0 +1,58 @@
+"""Services and temporary files that more than one test module asks for."""
+
+import importlib.util
+import os
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+# With it, a test that finds no service fails instead of skipping.
+REQUIRE_SERVICES = "BRIDGE_REQUIRE_SERVICES"
+DEFAULT_POSTGRES_URL = "postgres://postgres@127.0.0.1:5432/postgres"
+SERVERS = ("daphne", "granian", "gunicorn", "hypercorn", "uvicorn", "uvicorn_worker")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests whose servers or services are not here, or fail them."""
+    if item.get_closest_marker("servers") and os.environ.get(REQUIRE_SERVICES):
+        missing = [name for name in SERVERS if importlib.util.find_spec(name) is None]
+        if missing:
+            pytest.fail(f"not installed: {', '.join(missing)}", pytrace=False)
+    if item.get_closest_marker("postgres") and not _postgres_answers():
+        _unavailable("no PostgreSQL server at BRIDGE_POSTGRES_URL")
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> str:
+    """Give the URL of a PostgreSQL database that a test may write to.
+
+    For tests marked `postgres`; those are skipped when no server answers.
+    """
+    return os.environ.get("BRIDGE_POSTGRES_URL", DEFAULT_POSTGRES_URL)
+
+
+@pytest.fixture
+def media(settings, tmp_path: Path) -> Path:
+    """Give the folder that uploaded files of this test go to."""
+    settings.MEDIA_ROOT = tmp_path
+    return tmp_path
+
+
+def _postgres_answers() -> bool:
+    if importlib.util.find_spec("psycopg") is None:
+        return False
+    url = urlsplit(os.environ.get("BRIDGE_POSTGRES_URL", DEFAULT_POSTGRES_URL))
+    address = (url.hostname or "127.0.0.1", url.port or 5432)
+    try:
+        socket.create_connection(address, timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def _unavailable(reason: str) -> None:
+    if os.environ.get(REQUIRE_SERVICES):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)

@@ -1,0 +1,518 @@
+"""The rules for responses: faults R1 to R7 and R11, without a server."""
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from django_asgi_bridge.exceptions import BridgeError
+from django_asgi_bridge.protocol import response as rules
+from django_asgi_bridge.protocol.response import (
+    BadResponse,
+    ContentLengthGuard,
+    ResponseOrder,
+    ResponseState,
+    check_status,
+    encode_headers,
+    has_body,
+)
+
+# Hypothesis' own deadline is a wall clock, which a loaded machine misses.
+without_deadline = settings(deadline=None)
+
+Item = tuple[str | bytes, str | bytes]
+
+TOKEN_CHARACTERS = (
+    "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+)
+
+CONTROLS = [*range(0x09), *range(0x0A, 0x20), 0x7F]
+
+HOP_BY_HOP = [
+    "Keep-Alive",
+    "Proxy-Authenticate",
+    "Proxy-Authorization",
+    "Proxy-Connection",
+    "TE",
+    "Trailer",
+    "Transfer-Encoding",
+    "Upgrade",
+]
+
+names = st.text(TOKEN_CHARACTERS, min_size=1, max_size=12).filter(
+    lambda name: (
+        name.lower() not in {"connection", "content-length"}
+        and name.title() not in {*map(str.title, HOP_BY_HOP)}
+        and not name.lower().startswith("proxy-")
+    )
+)
+values = st.text(
+    st.characters(max_codepoint=0xFF, exclude_categories=["Cc"]), max_size=20
+).map(lambda value: value.strip(" \t"))
+
+
+def encode_one(name, value, *, lower=False):
+    return encode_headers([(name, value)], lower=lower).headers
+
+
+class TestEncodeHeaders:
+    def test_keeps_case_order_and_repetition(self):
+        """HTTP/1.1 clients see the headers as the view wrote them."""
+        items: list[Item] = [
+            ("Content-Type", "text/html; charset=utf-8"),
+            ("X-Own", "é\tü"),
+            ("x-own", b"2"),
+            (b"ETAG", '"1"'),
+        ]
+
+        encoded = encode_headers(items, ["a=1; Path=/", "b=é"], lower=False)
+
+        assert encoded.headers == [
+            (b"Content-Type", b"text/html; charset=utf-8"),
+            (b"X-Own", b"\xe9\t\xfc"),
+            (b"x-own", b"2"),
+            (b"ETAG", b'"1"'),
+            (b"Set-Cookie", b"a=1; Path=/"),
+            (b"Set-Cookie", b"b=\xe9"),
+        ]
+        assert encoded.dropped == ()
+        assert encoded.content_length is None
+
+    def test_lowers_names_alone_for_http_2(self):
+        """RFC 9113 8.2: names are lower case, values are untouched."""
+        items: list[Item] = [
+            ("Content-Type", "Text/HTML"),
+            (b"X-Own", "A"),
+            ("ETag", '"A"'),
+        ]
+
+        encoded = encode_headers(items, ["A=B"], lower=True)
+
+        assert encoded.headers == [
+            (b"content-type", b"Text/HTML"),
+            (b"x-own", b"A"),
+            (b"etag", b'"A"'),
+            (b"set-cookie", b"A=B"),
+        ]
+
+    @without_deadline
+    @given(
+        st.lists(st.tuples(names, values | values.map(lambda v: v.encode()))),
+        st.lists(values),
+    )
+    def test_puts_out_what_went_in(self, items, cookies):
+        """Every valid list of headers leaves as it came: order, case, number."""
+        plain = encode_headers(items, cookies, lower=False)
+        lower = encode_headers(items, cookies, lower=True)
+
+        expected = [
+            (name.encode(), v if isinstance(v, bytes) else v.encode("latin-1"))
+            for name, v in [*items, *(("Set-Cookie", cookie) for cookie in cookies)]
+        ]
+        assert plain.headers == expected
+        assert lower.headers == [(name.lower(), value) for name, value in expected]
+        assert plain.dropped == lower.dropped == ()
+
+    @without_deadline
+    @given(st.text() | st.binary(), st.text() | st.binary(), st.booleans())
+    def test_lets_no_forbidden_byte_through(self, name, value, lower):
+        """Whatever a view writes is either sent clean or refused."""
+        try:
+            headers = encode_one(name, value, lower=lower)
+        except BadResponse:
+            return
+
+        for sent_name, sent_value in headers:
+            assert set(sent_name.decode()) <= set(TOKEN_CHARACTERS)
+            assert sent_name
+            assert not set(sent_value) & set(CONTROLS)
+            assert sent_value == sent_value.strip(b" \t")
+
+    @pytest.mark.parametrize("byte", CONTROLS)
+    @pytest.mark.parametrize("template", ["{}", "a{}", "{}a", "a{}b", "a\r\n{}"])
+    @pytest.mark.parametrize("kind", [str, bytes])
+    def test_refuses_a_control_character_in_a_value(self, kind, template, byte):
+        """CR, LF, NUL and their like would split the response."""
+        value = template.format(chr(byte))
+
+        with pytest.raises(BadResponse, match=r"'X-Own'.*control character"):
+            encode_one("X-Own", value if kind is str else value.encode("latin-1"))
+
+    @pytest.mark.parametrize("byte", CONTROLS)
+    def test_refuses_a_control_character_in_a_cookie(self, byte):
+        with pytest.raises(BadResponse, match=r"'Set-Cookie'.*control character"):
+            encode_headers([], [f"a=1; Path=/{chr(byte)}"], lower=False)
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "",
+            b"",
+            "X Own",
+            " X-Own",
+            "X-Own ",
+            "X:Own",
+            "X-Own:",
+            "X-Own\r\nY",
+            "X\n",
+            b"X\n",
+            "X\x00",
+            "X\x7f",
+            "X\x85",
+            b"X\x85",
+            "Ä",
+            "☃",
+            "X,Y",
+            "(X)",
+        ],
+        ids=repr,
+    )
+    @pytest.mark.parametrize("lower", [False, True])
+    def test_refuses_a_name_that_is_no_token(self, name, lower):
+        """The message shows the name and what one may consist of."""
+        with pytest.raises(BadResponse) as caught:
+            encode_one(name, "1", lower=lower)
+
+        assert f"name {name!r} is not valid" in str(caught.value)
+
+    @pytest.mark.parametrize("value", ["☃", "a☃", "\u0100", "\ud800", "\u2028"])
+    def test_refuses_a_value_outside_latin_1(self, value):
+        """The message shows the character and where it is."""
+        with pytest.raises(BadResponse, match=r"position . is not in Latin-1") as bad:
+            encode_one("X-Own", value)
+        assert isinstance(bad.value.__cause__, UnicodeEncodeError)
+        with pytest.raises(BadResponse, match=r"'Set-Cookie'.*not in Latin-1"):
+            encode_headers([], [f"a={value}"], lower=False)
+
+    @pytest.mark.parametrize("value", [None, 7, ["a"], bytearray(b"a")], ids=repr)
+    def test_refuses_a_value_of_another_type(self, value):
+        with pytest.raises(BadResponse, match="expected str or bytes"):
+            encode_one("X-Own", value)
+
+    @pytest.mark.parametrize("value", ["a\x85b", "\x85", b"\x85", b"\xc3\x85\x85"])
+    def test_refuses_a_line_end_outside_utf_8(self, value):
+        """NEL ends a line for some readers of logs and headers."""
+        with pytest.raises(BadResponse, match="byte 0x85"):
+            encode_one("X-Own", value)
+
+    @pytest.mark.parametrize("value", ["Å…", "a Å"])
+    def test_keeps_byte_0x85_in_utf_8(self, value):
+        """Text that a view encoded itself is not torn apart."""
+        assert encode_one("X-Own", value.encode()) == [(b"X-Own", value.encode())]
+
+    @pytest.mark.parametrize("value", [" a", "\ta", b" a", b"\ta", " ", "\t \t"])
+    def test_refuses_white_space_in_front(self, value):
+        with pytest.raises(BadResponse, match="starts with white space"):
+            encode_one("X-Own", value)
+
+    @pytest.mark.parametrize("value", ["a ", "a\t", b"a \t "])
+    def test_strips_white_space_at_the_end(self, value):
+        """It is no part of the value, and policies joined from parts end in it."""
+        assert encode_one("X-Own", value) == [(b"X-Own", b"a")]
+
+    def test_refuses_a_value_that_no_client_reads(self):
+        """64 KiB is the longest value."""
+        longest = "a" * 65536
+
+        assert encode_one("X-Own", longest) == [(b"X-Own", longest.encode())]
+        with pytest.raises(BadResponse, match="65537 bytes, more than 65536"):
+            encode_one("X-Own", longest + "a")
+
+    def test_cuts_long_values_in_messages(self):
+        """A message names the header and at most 80 characters of its value."""
+        with pytest.raises(BadResponse) as caught:
+            encode_one("X-Own", "v" * 500 + "\n")
+        with pytest.raises(BadResponse) as caught_name:
+            encode_one("é" * 500, "v")
+
+        assert "'X-Own'" in str(caught.value)
+        assert "v" * 70 in str(caught.value)
+        assert "v" * 80 not in str(caught.value)
+        assert "é" * 80 not in str(caught_name.value)
+
+    @pytest.mark.parametrize("name", ["Set-Cookie", "SET-COOKIE"])
+    def test_keeps_cookie_values_out_of_messages(self, name):
+        """The message is logged, and a session key is a secret."""
+        with pytest.raises(BadResponse) as caught:
+            encode_one(name, "sessionid=secret; Path=\n")
+        with pytest.raises(BadResponse) as caught_cookie:
+            encode_headers([], ["sessionid=secret☃"], lower=False)
+
+        for error in (caught, caught_cookie):
+            assert "'sessionid=...'" in str(error.value)
+            assert "secret" not in str(error.value)
+            assert "secret" not in repr(error.value)
+
+    @pytest.mark.parametrize("name", HOP_BY_HOP)
+    @pytest.mark.parametrize("change", [str, str.lower, str.upper, str.encode])
+    @pytest.mark.parametrize("lower", [False, True])
+    def test_drops_hop_by_hop_headers(self, name, change, lower):
+        """They belong to the server's connection; the caller learns their names."""
+        items = [("A", "1"), (change(name), "chunked"), ("B", "2")]
+
+        encoded = encode_headers(items, lower=lower)
+
+        assert [name.upper() for name, _ in encoded.headers] == [b"A", b"B"]
+        assert [name.lower() for name in encoded.dropped] == [name.lower()]
+
+    @pytest.mark.parametrize("value", ["close", "Close", "close\t", b"close"])
+    def test_keeps_connection_close_on_http_1(self, value):
+        """A view may ask for the end of the connection; HTTP/2 has no such header."""
+        kept = encode_headers([("connection", value)], lower=False)
+        dropped = encode_headers([("Connection", value)], lower=True)
+
+        assert [name for name, _ in kept.headers] == [b"connection"]
+        assert kept.dropped == ()
+        assert dropped.headers == []
+        assert dropped.dropped == ("connection",)
+
+    @pytest.mark.parametrize("value", ["keep-alive", "close, X-Own", "Upgrade", ""])
+    def test_drops_every_other_connection_header(self, value):
+        encoded = encode_headers([("Connection", value)], lower=False)
+
+        assert encoded.headers == []
+        assert encoded.dropped == ("Connection",)
+
+    @pytest.mark.parametrize("name", ["TE2", "Trailers", "Upgrade-X", "X-Proxy-A"])
+    def test_keeps_names_that_only_look_like_hop_by_hop(self, name):
+        assert encode_one(name, "1") == [(name.encode(), b"1")]
+
+    @pytest.mark.parametrize(
+        "name", ["Content-Length", "content-length", b"CONTENT-LENGTH"]
+    )
+    @pytest.mark.parametrize("lower", [False, True])
+    def test_reads_the_content_length(self, name, lower):
+        """The caller gets the announced length as a number."""
+        encoded = encode_headers([("A", "1"), (name, "12")], lower=lower)
+
+        assert encoded.content_length == 12
+        assert len(encoded.headers) == 2
+
+    @pytest.mark.parametrize(
+        "value", ["", "-1", "+1", "1.0", "0x1", "1_0", "1,1", "9" * 19, "\xb2"]
+    )
+    def test_refuses_a_content_length_that_is_no_number(self, value):
+        with pytest.raises(BadResponse, match=r"'Content-Length'.*decimal digits"):
+            encode_one("Content-Length", value)
+
+    def test_refuses_a_second_content_length(self):
+        """Two lengths, equal or not, are an invitation to split the response."""
+        items: list[Item] = [("Content-Length", "0"), (b"content-length", b"0")]
+
+        with pytest.raises(BadResponse, match="a second one, after 0"):
+            encode_headers(items, lower=False)
+
+    def test_has_sound_tables(self):
+        """Every entry of the tables equals what the long way gives."""
+        for name, (encoded, kind) in rules._NAMES.items():
+            assert rules._encode_name(name, lower=False) == (encoded, kind)
+            assert rules._encode_name(name, lower=True) == rules._LOWER_NAMES[name]
+        for text, field in rules._ENCODED_VALUES.items():
+            assert rules._encode_value(b"X-Own", text.encode()) == field
+
+    def test_raises_an_error_of_both_families(self):
+        """Callers may catch it as the package's error or as a ValueError."""
+        assert issubclass(BadResponse, BridgeError)
+        assert issubclass(BadResponse, ValueError)
+
+
+class TestStatus:
+    @pytest.mark.parametrize(
+        ("method", "status", "expected"),
+        [
+            ("GET", 200, True),
+            ("POST", 500, True),
+            ("GET", 203, True),
+            ("GET", 205, True),
+            ("GET", 304, False),
+            ("GET", 204, False),
+            ("GET", 103, False),
+            ("GET", 199, False),
+            ("HEAD", 200, False),
+            ("HEAD", 404, False),
+            ("OPTIONS", 200, True),
+        ],
+    )
+    def test_knows_which_responses_have_a_body(self, method, status, expected):
+        assert has_body(method, status) is expected
+
+    @pytest.mark.parametrize("status", [100, 101, 103, 199])
+    def test_refuses_an_interim_status_as_the_final_one(self, status):
+        with pytest.raises(BadResponse, match=f"{status} is interim"):
+            check_status(status)
+
+    @pytest.mark.parametrize("status", [-1, 0, 99, 600, 1000])
+    def test_refuses_a_status_outside_http(self, status):
+        with pytest.raises(BadResponse, match=f"{status} is not valid"):
+            check_status(status)
+
+    @pytest.mark.parametrize("status", [200, 204, 304, 404, 599])
+    def test_accepts_a_final_status(self, status):
+        check_status(status)
+
+
+class TestContentLengthGuard:
+    @without_deadline
+    @given(st.lists(st.binary(max_size=5)))
+    def test_lets_the_announced_bytes_through(self, chunks):
+        """A body of the right length passes unchanged, however it is cut."""
+        guard = ContentLengthGuard(len(b"".join(chunks)))
+
+        sent = [guard.take(chunk) for chunk in chunks]
+        guard.finish()
+
+        assert sent == chunks
+
+    @without_deadline
+    @given(st.lists(st.binary(max_size=5)), st.integers(0, 20))
+    def test_never_lets_a_byte_too_many_through(self, chunks, declared):
+        """The chunk that is too long is refused whole, before it is sent."""
+        guard = ContentLengthGuard(declared)
+        sent = b""
+
+        try:
+            for chunk in chunks:
+                sent += guard.take(chunk)
+        except BadResponse:
+            assert len(b"".join(chunks)) > declared
+        else:
+            assert sent == b"".join(chunks)
+        assert len(sent) == guard.taken <= declared
+
+    def test_names_both_lengths(self):
+        """The message says what was announced and what came."""
+        guard = ContentLengthGuard(3)
+        guard.take(b"ab")
+
+        with pytest.raises(BadResponse, match=r"ended after 2 bytes.*announced 3"):
+            guard.finish()
+        with pytest.raises(BadResponse, match=r"has 4 bytes or more.*announced 3"):
+            guard.take(b"cd")
+        assert guard.take(b"c") == b"c"
+        guard.finish()
+
+
+START = ("http.response.start", False)
+START_T = ("http.response.start", True)
+MORE = ("http.response.body", True)
+LAST = ("http.response.body", False)
+TRAILERS = ("http.response.trailers", False)
+TRAILERS_MORE = ("http.response.trailers", True)
+HINT = ("http.response.early_hint", False)
+PUSH = ("http.response.push", False)
+DEBUG = ("http.response.debug", False)
+PATH = ("http.response.pathsend", False)
+ZERO_MORE = ("http.response.zerocopysend", True)
+ZERO = ("http.response.zerocopysend", False)
+EVENTS = {
+    "s": START,
+    "S": START_T,
+    "b": MORE,
+    "B": LAST,
+    "t": TRAILERS_MORE,
+    "T": TRAILERS,
+    "h": HINT,
+    "p": PUSH,
+    "d": DEBUG,
+    "f": PATH,
+    "z": ZERO_MORE,
+    "Z": ZERO,
+}
+
+
+class TestResponseOrder:
+    @pytest.mark.parametrize(
+        "events",
+        [
+            *("sB", "sbbB", "hhdsB", "sf", "szZ", "sbzB", "psB", "spbpB"),
+            *("SBT", "SbBttT", "SfT", "SZT", "SBpT"),
+        ],
+    )
+    def test_accepts_an_order_of_the_specification(self, events):
+        """A complete response ends in DONE."""
+        order = ResponseOrder()
+
+        for letter in events:
+            order.on(*EVENTS[letter])
+
+        assert order.state is ResponseState.DONE
+        assert order.is_done
+
+    @pytest.mark.parametrize(
+        ("before", "event"),
+        [
+            ("", MORE),
+            ("", LAST),
+            ("", PATH),
+            ("", ZERO),
+            ("", TRAILERS),
+            ("s", START),
+            ("s", START_T),
+            ("sb", START),
+            ("sB", START),
+            ("sB", MORE),
+            ("sB", LAST),
+            ("sB", TRAILERS),
+            ("sB", PUSH),
+            ("s", TRAILERS),
+            ("S", TRAILERS),
+            ("Sb", TRAILERS),
+            ("SB", LAST),
+            ("SBT", TRAILERS),
+            ("s", HINT),
+            ("sb", HINT),
+            ("s", DEBUG),
+            ("sb", PATH),
+            ("Sb", PATH),
+            ("sf", LAST),
+            ("sZ", ZERO),
+            ("", ("http.response.unheard_of", False)),
+            ("", ("websocket.accept", False)),
+        ],
+    )
+    def test_refuses_an_event_out_of_order(self, before, event):
+        """The message names state and event, and the state stays."""
+        order = ResponseOrder()
+        for letter in before:
+            order.on(*EVENTS[letter])
+        state = order.state
+
+        with pytest.raises(BadResponse) as caught:
+            order.on(*event)
+
+        assert repr(event[0]) in str(caught.value)
+        assert state.name in str(caught.value)
+        assert order.state is state
+
+    def test_knows_when_another_response_is_too_late(self):
+        """From the start on, an error page can no longer be sent."""
+        order = ResponseOrder()
+        order.on(*HINT)
+        assert not order.is_started
+
+        order.on(*START)
+
+        assert order.is_started
+        assert not order.is_done
+
+    def test_starts_once_and_ends_once_in_every_order(self):
+        """All accepted sequences of up to five events have one start, in front."""
+        for letters in itertools.product("sSbBTph", repeat=5):
+            order = ResponseOrder()
+            accepted = ""
+            for letter in letters:
+                try:
+                    order.on(*EVENTS[letter])
+                except BadResponse:
+                    continue
+                accepted += letter
+            starts = [letter for letter in accepted if letter in "sS"]
+            assert len(starts) <= 1
+            if starts:
+                before, _, after = accepted.partition(starts[0])
+                assert not set(before) & set("bBT")
+                assert "h" not in after
+                assert after.count("B") <= 1
+                assert "b" not in after.partition("B")[2]
+                assert "T" not in after or starts == ["S"]

@@ -1,0 +1,1 @@
+"""The same HTTP scenarios over real sockets on every server the README names."""

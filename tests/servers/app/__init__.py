@@ -1,0 +1,1 @@
+"""The small site that the server matrix serves: a default Django project."""

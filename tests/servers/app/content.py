@@ -1,0 +1,16 @@
+"""Bytes that the site serves and the tests know."""
+
+FILE_NAME = "download.bin"
+FILE_TAG = '"the-download"'
+FILE_SIZE = 300_000
+
+
+def pattern(size: int) -> bytes:
+    """Return bytes in which a lost, doubled or moved block shows."""
+    words = b"".join(number.to_bytes(4, "big") for number in range(size // 4 + 1))
+    return words[:size]
+
+
+def file_content() -> bytes:
+    """Return what the file to download holds."""
+    return pattern(FILE_SIZE)

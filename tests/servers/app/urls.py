@@ -1,0 +1,42 @@
+"""The site's addresses."""
+
+from django.urls import path, re_path
+
+from tests.servers.app import faulty, streams, views
+
+handler500 = "tests.servers.app.faulty.error_page"
+
+urlpatterns = [
+    path("", views.index),
+    path("sync/", views.hello_sync),
+    path("async/", views.hello_async),
+    re_path(r"(?s)^/*echo/.*$", views.echo),
+    re_path(r"(?s)^aecho/.*$", views.echo_async),
+    path("large/<int:size>/", views.large),
+    path("status/<int:status>/", views.status),
+    path("contexts/sync/<str:mark>/", views.contexts),
+    path("contexts/async/<str:mark>/", views.contexts_async),
+    path("cookies/set/", views.cookies_set),
+    path("cookies/read/", views.cookies_read),
+    path("session/", views.session),
+    path("asession/", views.session_async),
+    path("form/", views.form),
+    path("state/", views.state),
+    path("worker/", views.worker),
+    path("hang/<str:key>/", views.hang),
+    path("held/sync/<str:key>/", views.held),
+    path("held/async/<str:key>/", views.held_async),
+    path("hints/", views.hints),
+    path("post/<str:key>/", views.post_mark),
+    path("await/<str:key>/", views.await_mark),
+    path("stream/sync/<str:key>/", streams.stepwise),
+    path("stream/async/<str:key>/", streams.stepwise_async),
+    path("endless/sync/<str:key>/", streams.endless),
+    path("endless/async/<str:key>/", streams.endless_async),
+    path("parked/async/<str:key>/", streams.parked_async),
+    path("broken/<str:kind>/", streams.broken),
+    path("upload/streamed/<str:key>/", streams.upload_streamed),
+    path("events/<str:key>/", streams.events),
+    path("download/", streams.download),
+    path("hostile/<str:vector>/", faulty.hostile),
+]

@@ -1,0 +1,31 @@
+"""Names of scenarios and servers, as the tests' parameters tell them."""
+
+import pytest
+
+from tests.servers.specs import ServerSpec
+
+
+def _params(item: pytest.Item) -> dict[str, object]:
+    callspec = getattr(item, "callspec", None)
+    return dict(callspec.params) if callspec is not None else {}
+
+
+def server_of(item: pytest.Item) -> str | None:
+    """Return the server that a test runs on, None outside the matrix."""
+    spec = _params(item).get("spec")
+    return spec.name if isinstance(spec, ServerSpec) else None
+
+
+def scenario_of(item: pytest.Item) -> str:
+    """Return the test's name with its own parameters, the server left out."""
+    name = getattr(item, "originalname", item.name).removeprefix("test_")
+    own = [str(value) for key, value in _params(item).items() if key != "spec"]
+    return f"{name}[{'-'.join(own)}]" if own else name
+
+
+def title_of(item: pytest.Item) -> str:
+    """Return what the scenario is about: the first sentence of its docstring."""
+    doc = getattr(getattr(item, "function", None), "__doc__", None) or item.name
+    own = [str(value) for key, value in _params(item).items() if key != "spec"]
+    title = doc.strip().splitlines()[0].rstrip(".")
+    return f"{title}: {', '.join(own)}" if own else title

@@ -1,0 +1,101 @@
+"""TLS and HTTP/2."""
+
+import hashlib
+from collections.abc import Callable
+
+import h2.events
+import pytest
+
+from tests.servers.app.content import pattern
+from tests.servers.http2 import Http2Connection
+from tests.servers.wire import Connection
+
+OpenHttp2 = Callable[[], Http2Connection]
+
+
+def test_https(tls_connection: Connection):
+    """Over TLS the scheme is https."""
+    seen = tls_connection.get("/echo/").json()
+
+    assert (seen["scheme"], seen["uri"]) == ("https", "https://testsite/echo/")
+
+
+def test_http2_get(http2: OpenHttp2):
+    """Sync and async views answer on one HTTP/2 connection."""
+    connection = http2()
+
+    bodies = [connection.get(target).body for target in ("/sync/", "/async/")]
+
+    assert bodies == [b"hello from a thread", b"hello from the loop"]
+
+
+def test_http2_request(http2: OpenHttp2):
+    """Authority, query and scheme of an HTTP/2 request are read."""
+    seen = http2().get("/echo/?a=1").json()
+
+    assert seen["uri"] == "https://testsite/echo/?a=1"
+    assert seen["query"] == {"a": ["1"]}
+
+
+def test_http2_cookies(http2: OpenHttp2):
+    """Cookies that HTTP/2 splits over several header fields are all read."""
+    fields = [("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")]
+
+    assert http2().get("/cookies/read/", fields).json() == {
+        "a": "1",
+        "b": "2",
+        "c": "3",
+    }
+
+
+def test_http2_response_headers(http2: OpenHttp2):
+    """Header names are in lower case, and each cookie is a field of its own."""
+    response = http2().get("/cookies/set/")
+
+    assert len(response.all("set-cookie")) == 3
+    assert [name for name, _ in response.headers if name != name.lower()] == []
+
+
+def test_http2_upload(http2: OpenHttp2):
+    """A body in many frames arrives whole."""
+    body = pattern(1_000_003)
+    connection = http2()
+
+    stream = connection.send_head("POST", "/aecho/", is_whole=False)
+    connection.send_piece(stream, body, is_last=True)
+    seen = connection.read_response(stream).json()
+
+    assert seen["sha256"] == hashlib.sha256(body).hexdigest()
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_http2_stream_left(http2: OpenHttp2, key: str, kind: str):
+    """A stream that the client resets is closed, and the connection goes on."""
+    connection = http2()
+    stream = connection.send_head("GET", f"/endless/{kind}/{key}/")
+    while not isinstance(connection.next_event(stream), h2.events.DataReceived):
+        pass
+
+    connection.reset(stream)
+
+    assert connection.get(f"/await/{key}:closed/").status == 200
+
+
+def test_http2_parallel(http2: OpenHttp2, key: str):
+    """A request that waits does not hold up another on the same connection."""
+    connection = http2()
+
+    waiting = connection.send_head("GET", f"/await/{key}/")
+    posted = connection.get(f"/post/{key}/")
+
+    assert posted.status == 200
+    assert connection.read_response(waiting).status == 200
+
+
+def test_http2_early_hints(http2: OpenHttp2):
+    """Early hints arrive before the answer."""
+    response = http2().get("/hints/")
+
+    assert response.body == b"after the hint"
+    assert [head.status for head in response.interim] == [103]
+    assert response.interim[0]["link"] == "</site.css>; rel=preload; as=style"
