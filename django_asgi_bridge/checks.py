@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from django.core.checks import CheckMessage, Error, Warning, register as register_check
+from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
@@ -17,24 +17,24 @@ _DEFAULT_SERVER_LIMIT = 100
 
 def register() -> None:
     """Register the checks with Django."""
-    register_check("django_asgi_bridge")(check_settings)
-    register_check("django_asgi_bridge")(check_database_size)
+    checks.register("django_asgi_bridge")(check_settings)
+    checks.register("django_asgi_bridge")(check_database_size)
 
 
-def check_settings(**kwargs: Any) -> Sequence[CheckMessage]:
+def check_settings(**kwargs: Any) -> Sequence[checks.CheckMessage]:
     """E001: ``ASGI_BRIDGE`` is not valid; E002: a lifespan hook cannot be used."""
     try:
         config = get_config()
     except ImproperlyConfigured as error:
-        return [Error(str(error), id="django_asgi_bridge.E001")]
+        return [checks.Error(str(error), id="django_asgi_bridge.E001")]
     try:
         find_hooks(config.lifespan)
     except ImproperlyConfigured as error:
-        return [Error(str(error), id="django_asgi_bridge.E002")]
+        return [checks.Error(str(error), id="django_asgi_bridge.E002")]
     return []
 
 
-def check_database_size(**kwargs: Any) -> Sequence[CheckMessage]:
+def check_database_size(**kwargs: Any) -> Sequence[checks.CheckMessage]:
     """W001: the pool may open more connections than PostgreSQL allows by default."""
     try:
         config = get_config()
@@ -49,7 +49,7 @@ def check_database_size(**kwargs: Any) -> Sequence[CheckMessage]:
     if not aliases or config.threads <= _DEFAULT_SERVER_LIMIT:
         return []
     return [
-        Warning(
+        checks.Warning(
             f"ASGI_BRIDGE['THREADS'] is {config.threads}, so one process may keep "
             f"that many connections open to {', '.join(map(repr, aliases))}; "
             f"PostgreSQL allows {_DEFAULT_SERVER_LIMIT} by default.",

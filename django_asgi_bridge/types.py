@@ -3,7 +3,7 @@
 Specification: ASGI HTTP and WebSocket message format 2.5, lifespan 2.0.
 """
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 __all__ = ("App", "Message", "Receive", "Scope", "Send")
@@ -11,7 +11,7 @@ __all__ = ("App", "Message", "Receive", "Scope", "Send")
 Scope = MutableMapping[str, Any]
 """One connection's description, made by the server."""
 
-Message = MutableMapping[str, Any]
+Message = Mapping[str, Any]
 """One event between the server and the application, told apart by ``type``."""
 
 Receive = Callable[[], Awaitable[Message]]

@@ -229,6 +229,14 @@ def test_download_sends_the_file(client, attachment):
 
 
 @pytest.mark.django_db
+def test_download_is_missing_when_the_file_is_gone(client, attachment):
+    """A file that was deleted beside the database is a 404."""
+    attachment.file.storage.delete(attachment.file.name)
+
+    assert client.get(attachment.get_absolute_url()).status_code == 404
+
+
+@pytest.mark.django_db
 def test_export_streams_every_note(client, note):
     """The CSV file has a row for each note; cells are no formulas."""
     Note.objects.create(title="=1+1", body="-", author=note.author)

@@ -1,13 +1,12 @@
 """Responses that the handler makes by itself: refusals, overload, replacements."""
 
 import logging
-from typing import Any
 
-from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
+from django.http import HttpResponse
 from django.utils.log import log_response
 
 from django_asgi_bridge.exceptions import PoolBusy
+from django_asgi_bridge.http.djangos import Request, Response
 from django_asgi_bridge.protocol.request import Refusal
 from django_asgi_bridge.types import Scope
 
@@ -24,7 +23,7 @@ _PHRASES = {
 }
 
 
-def refused(refusal: Refusal, scope: Scope) -> HttpResponseBase:
+def refused(refusal: Refusal, scope: Scope) -> Response:
     """Return the response for a request that is refused; logs one line."""
     phrase = _PHRASES.get(refusal.status, "Bad Request")
     logger.warning(
@@ -46,7 +45,7 @@ def refused(refusal: Refusal, scope: Scope) -> HttpResponseBase:
     return response
 
 
-def busy(error: PoolBusy, request: HttpRequest) -> HttpResponseBase:
+def busy(error: PoolBusy, request: Request) -> Response:
     """Return 503 with ``Retry-After``: no worker thread came free in time."""
     logger.warning(
         "Service Unavailable: %s: %s",
@@ -54,32 +53,29 @@ def busy(error: PoolBusy, request: HttpRequest) -> HttpResponseBase:
         error,
         extra={"status_code": 503, "request": request},
     )
-    response = HttpResponse(
+    response: Response = HttpResponse(
         "503 Service Unavailable: the server is busy, try again shortly.\n",
         status=503,
         content_type="text/plain; charset=utf-8",
         headers={"Retry-After": str(error.retry_after)},
     )
-    response._has_been_logged = True  # type: ignore[attr-defined]
+    response._has_been_logged = True
     response._resource_closers.append(request.close)
     return response
 
 
-def instead(
-    response: HttpResponseBase, replaced: HttpResponseBase
-) -> HttpResponseBase:
+def instead(response: Response, replaced: Response) -> Response:
     """Let ``response`` close what the response in whose place it is would close."""
     response._resource_closers.extend(replaced._resource_closers)
-    if replaced.streaming:
-        closed: Any = replaced
-        iterator = getattr(closed, "_iterator", None)
-        if not closed.is_async and hasattr(iterator, "close"):
-            response._resource_closers.append(iterator.close)
+    if replaced.streaming and not replaced.is_async:
+        close = getattr(replaced._iterator, "close", None)
+        if close is not None:
+            response._resource_closers.append(close)
     response._handler_class = replaced._handler_class
     return response
 
 
-def log(request: HttpRequest, response: HttpResponseBase) -> None:
+def log(request: Request, response: Response) -> None:
     """Log a response of 400 and above once, as Django's handlers do."""
     log_response(
         "%s: %s",
@@ -90,8 +86,6 @@ def log(request: HttpRequest, response: HttpResponseBase) -> None:
     )
 
 
-def is_logged(response: HttpResponseBase) -> bool:
+def is_logged(response: Response) -> bool:
     """Tell whether the response was logged already."""
     return bool(getattr(response, "_has_been_logged", False))
-
-

@@ -7,49 +7,23 @@ there.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import RequestAborted
-from django.http import HttpRequest
-from django.http.response import HttpResponseBase
 
 from django_asgi_bridge.conf import Config
 from django_asgi_bridge.exceptions import ClientDisconnected
+from django_asgi_bridge.http.djangos import Request, Response
+from django_asgi_bridge.http.look import Look
 from django_asgi_bridge.protocol.request import Refusal
 from django_asgi_bridge.protocol.response import ResponseOrder
 from django_asgi_bridge.threads import Lease, lease_of_context
 from django_asgi_bridge.types import Message, Receive, Scope, Send
 
 if TYPE_CHECKING:
-    from django.urls import ResolverMatch
-
     from django_asgi_bridge.http.body import IncomingBody, Quota
 
-__all__ = ("Exchange", "Look", "current_exchange", "exchange_of")
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What the early look at a URL found.
-
-    Attributes:
-        path_info: the path that was looked up.
-        urlconf: the URLconf that it was looked up in.
-        language: the active language, which translated patterns depend on.
-        match: what it resolves to, ``None`` when it does not.
-        is_async: the view is a coroutine function.
-        streams_body: the view was marked with ``@streams_body``.
-        policy: what becomes of the view when its client leaves.
-    """
-
-    path_info: str
-    urlconf: Any
-    language: str | None
-    match: "ResolverMatch | None"
-    is_async: bool
-    streams_body: bool
-    policy: str
+__all__ = ("Exchange", "current_exchange", "exchange_of")
 
 
 class Exchange:
@@ -104,8 +78,8 @@ class Exchange:
         self.task = asyncio.current_task()
         self.look: Look | None = None
         self.body: IncomingBody | None = None
-        self.request: HttpRequest | None = None
-        self.response: HttpResponseBase | None = None
+        self.request: Request | None = None
+        self.response: Response | None = None
         self.after: list[Callable[[], Any]] = []
         self.order = ResponseOrder()
         self.last_message: Message | None = None
@@ -124,6 +98,11 @@ class Exchange:
         self.has_waited = False
         self.wants_cancel = False
         lease.owner = self
+
+    def see(self, look: Look) -> None:
+        """Take over what the early look found."""
+        self.look = look
+        self.is_sync_view = not look.is_async
 
     # The client's side.
 
@@ -228,7 +207,7 @@ class Exchange:
             raise ClientDisconnected("the client left") from error
 
 
-def exchange_of(request: HttpRequest) -> Exchange:
+def exchange_of(request: Request) -> Exchange:
     """Return the exchange that ``request`` belongs to.
 
     Raises:

@@ -88,7 +88,7 @@ async def stream(request: HttpRequest) -> AsyncIterator[bytes]:
         if request.body:
             yield request.body
         return
-    request._read_started = True
+    request._read_started = True  # type: ignore[attr-defined]  # private
     if isinstance(body, IncomingBody):
         async for chunk in body.chunks():
             yield chunk

@@ -10,11 +10,13 @@ Specification: RFC 9110 section 14 (ranges) and 13.1.5 (If-Range); ASGI extensio
 
 import os
 import stat
+from pathlib import Path
 from typing import Any, Self
 
-from django.http.response import FileResponse, HttpResponseBase
+from django.http.response import FileResponse
 from django.utils.http import parse_http_date_safe
 
+from django_asgi_bridge.http.djangos import Response
 from django_asgi_bridge.http.exchange import Exchange
 from django_asgi_bridge.protocol.request import Unsatisfiable, parse_range
 from django_asgi_bridge.protocol.response import BadResponse
@@ -48,13 +50,13 @@ class FileSender:
         self._path = ""
 
     @classmethod
-    def of(cls, response: HttpResponseBase, exchange: Exchange) -> Self | None:
+    def of(cls, response: Response, exchange: Exchange) -> Self | None:
         """Return a sender if ``response`` still streams its own file."""
         if not isinstance(response, FileResponse) or response.is_async:
             return None
         if getattr(response, "file_to_stream", None) is None:
             return None
-        if not isinstance(response._iterator, _FILE_ITERATOR):
+        if not isinstance(vars(response)["_iterator"], _FILE_ITERATOR):
             return None
         return cls(response, exchange)
 
@@ -152,7 +154,7 @@ class FileSender:
         name = getattr(self._file, "name", None)
         is_whole = self._offset == 0 and self._count == status.st_size
         if "http.response.pathsend" in offered and is_whole and isinstance(name, str):
-            path = os.path.abspath(name)
+            path = str(Path(name).absolute())
             if _is_same_file(path, status):
                 self._extension, self._path = "http.response.pathsend", path
                 return
@@ -183,7 +185,7 @@ class FileSender:
 def _is_same_file(path: str, status: os.stat_result) -> bool:
     """Tell whether ``path`` still names the open file."""
     try:
-        named = os.stat(path)
+        named = Path(path).stat()
     except OSError:
         return False
     return os.path.samestat(named, status)

@@ -19,6 +19,7 @@ from django.db import close_old_connections, reset_queries
 from django.dispatch import Signal
 from django.http.response import HttpResponseBase
 
+from django_asgi_bridge.http.djangos import Response
 from django_asgi_bridge.http.exchange import Exchange
 from django_asgi_bridge.http.hooks import is_from
 from django_asgi_bridge.threads import PINS_NOTHING
@@ -126,7 +127,7 @@ def _attach_all() -> None:
     close_old_connections()
 
 
-def closes_inline(exchange: Exchange, response: HttpResponseBase) -> bool:
+def closes_inline(exchange: Exchange, response: Response) -> bool:
     """Tell whether closing ``response`` runs nothing that may block or is unknown."""
     if exchange.after or response.streaming:
         return False
@@ -145,7 +146,7 @@ def finishes_inline(exchange: Exchange) -> bool:
     return _only_own(signals.request_finished) is not None and not _is_watched()
 
 
-def finish_inline(exchange: Exchange, response: HttpResponseBase) -> None:
+def finish_inline(exchange: Exchange, response: Response) -> None:
     """Close a response on the event loop: see ``closes_inline``."""
     for closer in response._resource_closers:
         closer()
@@ -156,7 +157,7 @@ def finish_inline(exchange: Exchange, response: HttpResponseBase) -> None:
     reset_urlconf(None)
 
 
-async def fire_finished(exchange: Exchange, sender: type) -> None:
+async def fire_finished(exchange: Exchange, handler_class: type) -> None:
     """Close the response, if there is one, and send ``request_finished``.
 
     On the request's worker, in one trip, and made even if the request is
@@ -164,6 +165,7 @@ async def fire_finished(exchange: Exchange, sender: type) -> None:
     """
     lease = exchange.lease
     response = exchange.response
+    sender: Any = handler_class if response is None else response._handler_class
     if not lease.is_direct:
         await _finish_as_django(exchange, sender)
         return
@@ -224,7 +226,7 @@ def _close_iterator(response: Any) -> None:
             _logged(close)
 
 
-async def _finish_as_django(exchange: Exchange, sender: type) -> None:
+async def _finish_as_django(exchange: Exchange, sender: Any) -> None:
     response = exchange.response
     if response is not None:
         await exchange.lease.run(response.close)
@@ -262,5 +264,3 @@ async def _gather(
             if not is_robust:
                 raise
             logger.exception("%r failed at the end of a request", receiver)
-
-

@@ -62,12 +62,10 @@ class ASGIRequest(DjangoASGIRequest):
         if client:
             meta["REMOTE_ADDR"] = meta["REMOTE_HOST"] = client[0]
             meta["REMOTE_PORT"] = client[1]
-        meta["SERVER_NAME"], meta["SERVER_PORT"] = server_name_port(
-            scope.get("server")
-        )
+        meta["SERVER_NAME"], meta["SERVER_PORT"] = server_name_port(scope.get("server"))
         meta.update(meta_from_headers(scope.get("headers", ())))
         self.META = meta
-        self._set_content_type_params(meta)
+        self._set_content_type_params(meta)  # type: ignore[attr-defined]  # private
         self._stream = body_file
 
     @property
@@ -99,9 +97,9 @@ class ASGIRequest(DjangoASGIRequest):
             SynchronousBodyRead: an async view marked ``@streams_body`` did not
                 await the body first.
         """
-        if not hasattr(self, "_body") and not self._read_started:
-            if isinstance(self._stream, IncomingBody):
-                self._stream.fill(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+        is_unread = not hasattr(self, "_body") and not self._read_started
+        if is_unread and isinstance(self._stream, IncomingBody):
+            self._stream.fill(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
         body: bytes = super().body
         return body
 
@@ -126,9 +124,9 @@ class ASGIRequest(DjangoASGIRequest):
 
     def close(self) -> None:
         """Close the uploaded files and the body."""
-        if self._stream is None:
-            return
-        super().close()
+        stream: object = self._stream
+        if stream is not None:
+            super().close()
 
     # Extensions; each is also a function of django_asgi_bridge.http.
 

@@ -15,8 +15,9 @@ from contextlib import aclosing
 from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any
 
-from django.http.response import HttpResponseBase, StreamingHttpResponse
+from django.http.response import StreamingHttpResponse
 
+from django_asgi_bridge.http.djangos import Response
 from django_asgi_bridge.http.exchange import Exchange
 from django_asgi_bridge.http.extensions import trailers_of
 from django_asgi_bridge.http.files import FileSender
@@ -44,7 +45,7 @@ PULL_SECONDS = 0.01
 
 
 async def send_response(
-    handler: "ASGIHandler", exchange: Exchange, response: HttpResponseBase
+    handler: "ASGIHandler", exchange: Exchange, response: Response
 ) -> None:
     """Send everything of ``response`` but its last event.
 
@@ -88,7 +89,7 @@ async def send_response(
 
 
 async def _start(
-    exchange: Exchange, response: HttpResponseBase, encoded: EncodedHeaders
+    exchange: Exchange, response: Response, encoded: EncodedHeaders
 ) -> None:
     offered = exchange.scope.get("extensions")
     if offered and "http.response.debug" in offered:
@@ -265,5 +266,3 @@ async def _send_part(
         await exchange.send(
             {"type": "http.response.body", "body": chunk, "more_body": True}, True
         )
-
-

@@ -121,9 +121,7 @@ class Lease(PoolLease):
         self.is_per_call = True
         self.is_pinned = False
 
-    def call_async(
-        self, make: Callable[..., Coroutine[Any, Any, R]], *args: Any
-    ) -> R:
+    def call_async(self, make: Callable[..., Coroutine[Any, Any, R]], *args: Any) -> R:
         """Run a coroutine on the event loop and wait for it, from a worker.
 
         The worker's running slot is free meanwhile, and other sync code of the
@@ -158,9 +156,7 @@ class Lease(PoolLease):
             except RuntimeError:
                 return future
             timer = loop.call_later(self.queue_timeout, _expire, self, job)
-            future.add_done_callback(
-                lambda _: loop.call_soon_threadsafe(timer.cancel)
-            )
+            future.add_done_callback(lambda _: loop.call_soon_threadsafe(timer.cancel))
         return future
 
     def busy_error(self) -> PoolBusy:

@@ -401,7 +401,7 @@ class WorkerPool:
             while queue and self._running < self.threads:
                 lease = queue[0]
                 if not self._start(lease):
-                        return
+                    return
                 queue.popleft()
 
 

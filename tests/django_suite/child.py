@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import faulthandler
 import functools
-import importlib.util
 import os
 import runpy
 import sys
@@ -74,6 +73,7 @@ def _arrange_import_path(tests: Path) -> None:
 def _replace_handler() -> None:
     """Put our classes where Django's are looked up, before anything imports them."""
     import django.core.handlers.asgi
+    import django_asgi_bridge.asgi
     import django_asgi_bridge.http.handler as bridge
 
     for name in ("ASGIHandler", "ASGIRequest"):
@@ -82,8 +82,7 @@ def _replace_handler() -> None:
     import django.core.asgi
 
     django.core.asgi.ASGIHandler = bridge.ASGIHandler  # type: ignore[attr-defined] # a module global
-    if importlib.util.find_spec("django_asgi_bridge.asgi"):
-        django.core.asgi.get_asgi_application = importlib.import_module("django_asgi_bridge.asgi").get_asgi_application
+    django.core.asgi.get_asgi_application = django_asgi_bridge.asgi.get_asgi_application
 
     import django.contrib.staticfiles.handlers
 

@@ -131,6 +131,7 @@ def running_site(make_server: StartServer) -> Iterator[Server]:
 @pytest.fixture
 def site(request: pytest.FixtureRequest, running_site: Server) -> Iterator[Server]:
     """The running server; no exception may reach it while the test runs."""
+    running_site.revive()
     note_server(request, running_site)
     start = len(running_site.log)
     yield running_site
@@ -197,6 +198,8 @@ def running_tls_site(
 @pytest.fixture
 def tls_site(request: pytest.FixtureRequest, running_tls_site: Server) -> Server:
     """The running TLS server."""
+    if not running_tls_site.is_accepting():
+        running_tls_site.revive()
     note_server(request, running_tls_site)
     return running_tls_site
 

@@ -19,6 +19,7 @@ from tests.servers.wire import PATIENCE, Connection, Response, WireError
 ROOT = Path(__file__).parents[2]
 START_DEADLINE = 60.0
 STOP_DEADLINE = 20.0
+REVIVE_PATIENCE = 3.0
 RETRY = 0.05
 COMPLAINTS = (
     "Traceback (most recent call last)",
@@ -47,6 +48,7 @@ class Server:
         self.launch = launch
         self.address = ("127.0.0.1", 0)
         self.log = ""
+        self.skip_log = 0
         self._news = threading.Condition()
         self._is_ended = False
         paths = [os.environ.get("PYTHONPATH", ""), str(ROOT)]
@@ -113,7 +115,7 @@ class Server:
         """Return the match once a line of the log has one."""
 
         def match() -> re.Match[str] | None:
-            return re.search(pattern, self.log)
+            return re.search(pattern, self.log[self.skip_log :])
 
         with self._news:
             self._news.wait_for(lambda: match() or self._is_ended, seconds)
@@ -140,6 +142,19 @@ class Server:
                 return is_so()
             threading.Event().wait(RETRY)
         return True
+
+    def revive(self) -> None:
+        """Start anew when an earlier test left the server dead or deaf."""
+        try:
+            with self.connect(REVIVE_PATIENCE) as connection:
+                connection.get("/async/")
+        except (OSError, WireError):
+            self.kill()
+            self._is_ended = False
+            self.log += "\n--- started anew ---\n"
+            self.skip_log = len(self.log)
+            self.spawn()
+            self.wait_until_ready()
 
     def has_port(self) -> bool:
         """Look for the port of a server that does not tell it."""

@@ -10,6 +10,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 from django.http import (
     FileResponse,
+    Http404,
     HttpRequest,
     HttpResponse,
     JsonResponse,
@@ -109,9 +110,12 @@ def files(request: HttpRequest) -> HttpResponse:
 def download(request: HttpRequest, pk: int) -> FileResponse:
     """Send one file, or the range of it that was asked for."""
     attachment = get_object_or_404(Attachment, pk=pk)
-    return FileResponse(
-        attachment.file.open("rb"), as_attachment=True, filename=attachment.name
-    )
+    try:
+        file = attachment.file.open("rb")
+    except FileNotFoundError as exc:
+        message = f"The file of attachment {pk} is gone."
+        raise Http404(message) from exc
+    return FileResponse(file, as_attachment=True, filename=attachment.name)
 
 
 @require_safe

@@ -1,0 +1,128 @@
+"""The arrival of a request: what is received before its view runs.
+
+Whether the body is left unread, pulled by the view, or complete first, depends on
+the view that the early look found and on the middleware that runs before it.
+"""
+
+import asyncio
+import io
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import RequestAborted, RequestDataTooBig
+
+from django_asgi_bridge.conf import django_settings as settings
+from django_asgi_bridge.exceptions import ClientDisconnected
+from django_asgi_bridge.http.body import BodyTimeout, IncomingBody, check_message
+from django_asgi_bridge.http.exchange import Exchange
+from django_asgi_bridge.http.hooks import is_from
+from django_asgi_bridge.protocol.request import Refusal
+from django_asgi_bridge.types import Scope
+
+if TYPE_CHECKING:
+    from django_asgi_bridge.http.handler import ASGIHandler
+
+__all__ = ("open_body",)
+
+
+async def open_body(handler: "ASGIHandler", exchange: Exchange) -> Any:
+    """Return a file to read the body from; None when there is no request."""
+    if exchange.refusal is None:
+        exchange.refusal = _refuse_length(exchange)
+    if exchange.refusal is not None:
+        return None
+    try:
+        return await _receive_body(handler, exchange)
+    except (RequestAborted, ClientDisconnected):
+        exchange.is_disconnected = True
+    except BodyTimeout:
+        return None
+    except RequestDataTooBig as error:
+        exchange.refusal = Refusal(413, str(error))
+    except asyncio.CancelledError:
+        if exchange.refusal is None or not exchange.take_cancel():
+            raise
+    return None
+
+
+async def _receive_body(handler: "ASGIHandler", exchange: Exchange) -> Any:
+    look = exchange.look
+    if _has_own_read_body(handler):
+        body_file = await handler.read_body(exchange.receive)
+        exchange.body_arrived()
+        return body_file
+    # On the event loop, code that nobody knows may ask for request.body.
+    is_lazy = handler.plan.last_async < 0
+    if look is None or look.streams_body or (look.match is None and is_lazy):
+        exchange.body = IncomingBody(exchange)
+        return exchange.body
+    message = await exchange.receive()
+    exchange.stop_body_timer()
+    check_message(message)
+    first: bytes = message.get("body", b"")
+    if not message.get("more_body", False):
+        exchange.body_arrived()
+        _check_size(exchange, len(first))
+        return io.BytesIO(first)
+    body = exchange.body = IncomingBody(exchange, first)
+    if is_lazy and exchange.is_sync_view:
+        await body.prefetch()
+        if not body.is_complete and handler.upload_places.take():
+            exchange.places.append(handler.upload_places)
+            return body
+        await body.buffer()
+    else:
+        await body.buffer(_buffer_limit(exchange.scope))
+    return body
+
+
+def _refuse_length(exchange: Exchange) -> Refusal | None:
+    """Refuse a body by its announced length, before a byte of it is read."""
+    length = _header(exchange.scope, b"content-length")
+    if not length.isdigit():
+        return None
+    limits = [exchange.config.max_body_size]
+    if not exchange.is_sync_view and not _streams(exchange):
+        limits.append(_buffer_limit(exchange.scope))
+    for limit in limits:
+        if limit is not None and int(length) > limit:
+            return Refusal(
+                413, f"a body of {int(length)} bytes is over the limit of {limit}"
+            )
+    return None
+
+
+def _has_own_read_body(handler: "ASGIHandler") -> bool:
+    own = is_from(type(handler).read_body, "django_asgi_bridge.http.handler")
+    return not own
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    for key, value in scope.get("headers", ()):
+        if key.lower() == name:
+            text: str = value.decode("latin-1")
+            return text
+    return ""
+
+
+def _streams(exchange: Exchange) -> bool:
+    return exchange.look is not None and exchange.look.streams_body
+
+
+def _buffer_limit(scope: Scope) -> int | None:
+    """Return the bytes that a body may have to be buffered for an async view."""
+    if _header(scope, b"content-type").lower().startswith("multipart/"):
+        # The parser limits its fields; files may be of any size.
+        return None
+    limit: int | None = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    return limit
+
+
+def _check_size(exchange: Exchange, size: int) -> None:
+    limits = [exchange.config.max_body_size]
+    if not exchange.is_sync_view:
+        limits.append(_buffer_limit(exchange.scope))
+    for limit in limits:
+        if limit is not None and size > limit:
+            raise RequestDataTooBig(
+                f"a body of {size} bytes is over the limit of {limit}"
+            )

@@ -1,0 +1,80 @@
+"""The end of a request: what follows its last byte, on every path, once.
+
+A request that needs nobody to wait ends on the event loop at once. Any other ends
+on its worker, in one trip, which is made even if the request was cancelled.
+"""
+
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from django_asgi_bridge.http.exchange import Exchange
+from django_asgi_bridge.http.lifecycle import (
+    closes_inline,
+    finish_inline,
+    finishes_inline,
+    fire_finished,
+)
+
+__all__ = ("finish", "finish_now")
+
+logger = logging.getLogger("django_asgi_bridge.http")
+
+
+def finish_now(exchange: Exchange) -> bool:
+    """End a request without a trip if that is all it needs; tell whether it was."""
+    if exchange.is_finished:
+        return True
+    response = exchange.response
+    if response is None or exchange.after:
+        return False
+    if not exchange.is_settled and not (
+        exchange.is_started
+        and exchange.lease.worker is None
+        and exchange.lease.is_direct
+        and closes_inline(exchange, response)
+        and finishes_inline(exchange)
+    ):
+        return False
+    exchange.is_finished = True
+    finish_inline(exchange, response)
+    _leave(exchange)
+    return True
+
+
+async def finish(exchange: Exchange, handler_class: type) -> None:
+    """Run ``request.after`` functions, close everything, fire ``request_finished``.
+
+    Args:
+        handler_class: the signal's sender where there is no response.
+    """
+    if exchange.is_finished:
+        return
+    exchange.is_finished = True
+    try:
+        for function in exchange.after:
+            await _run_after(exchange, function)
+        if exchange.is_started:
+            await fire_finished(exchange, handler_class)
+    finally:
+        _leave(exchange)
+
+
+def _leave(exchange: Exchange) -> None:
+    for places in exchange.places:
+        places.give_back()
+    exchange.places.clear()
+    if exchange.body is not None:
+        exchange.body.close()
+    exchange.lease.pool.close(exchange.lease)
+
+
+async def _run_after(exchange: Exchange, function: Callable[[], Any]) -> None:
+    try:
+        if inspect.iscoroutinefunction(function):
+            await function()
+        else:
+            await exchange.lease.run(function, is_cleanup=True)
+    except Exception:
+        logger.exception("a function given to request.after failed")

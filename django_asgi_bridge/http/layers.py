@@ -1,0 +1,134 @@
+"""The layers of the dispatch plan: how each middleware is called.
+
+Django's own ``load_middleware`` builds the chain, so that tools which patch it see
+what they expect. ``LayerRecorder`` sits where Django adapts one middleware to the
+next and takes the instances down.
+"""
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.deprecation import MiddlewareMixin
+
+from django_asgi_bridge.http.hooks import Blocks, blocks_of, is_from, never
+
+__all__ = ("Kind", "Layer", "LayerRecorder", "make_layer")
+
+
+class Kind(enum.Enum):
+    """How a middleware is called."""
+
+    HOOKS = "hooks"
+    """By its ``process_request`` and ``process_response``, in either walk."""
+
+    SYNC = "sync"
+    """By its ``__call__``, on a worker."""
+
+    ASYNC = "async"
+    """By its coroutine, on the event loop."""
+
+
+@dataclass(slots=True, eq=False)
+class Layer:
+    """One middleware of the plan.
+
+    Attributes:
+        name: the dotted path of the settings.
+        instance: what the middleware's factory returned.
+        kind: how it is called.
+        request_hook: its ``process_request``, for ``Kind.HOOKS``.
+        request_blocks: may that block?
+        response_hook: its ``process_response``, for ``Kind.HOOKS``.
+        response_blocks: may that block?
+    """
+
+    name: str
+    instance: Any
+    kind: Kind
+    request_hook: Callable[..., Any] | None = None
+    request_blocks: Blocks = never
+    response_hook: Callable[..., Any] | None = None
+    response_blocks: Blocks = never
+
+
+def make_layer(name: str, instance: Any, get_response: Any, is_async: bool) -> Layer:
+    """Look at a middleware instance and tell how to call it.
+
+    Args:
+        get_response: what the factory was given; a middleware that kept
+            something else is called as it is.
+        is_async: the mode it was built in.
+    """
+    inner = _peel(instance)
+    if not is_async or not _is_plain_mixin(inner, get_response):
+        return Layer(name, instance, Kind.ASYNC if is_async else Kind.SYNC)
+    request_hook = getattr(instance, "process_request", None)
+    response_hook = getattr(instance, "process_response", None)
+    return Layer(
+        name,
+        instance,
+        Kind.HOOKS,
+        request_hook,
+        blocks_of(request_hook) if request_hook else never,
+        response_hook,
+        blocks_of(response_hook) if response_hook else never,
+    )
+
+
+def _is_plain_mixin(instance: Any, get_response: Any) -> bool:
+    cls = type(instance)
+    return (
+        isinstance(instance, MiddlewareMixin)
+        and cls.__call__ is MiddlewareMixin.__call__
+        and cls.__acall__ is MiddlewareMixin.__acall__
+        and instance.get_response is get_response
+    )
+
+
+def _peel(instance: Any) -> Any:
+    """Return the middleware inside Sentry's wrapper, whose hooks have spans too."""
+    call = type(instance).__call__
+    if is_from(call, "sentry_sdk.integrations.django.middleware"):
+        return getattr(instance, "_inner", instance)
+    return instance
+
+
+class LayerRecorder:
+    """Takes down the middleware that Django loads, from the view outwards.
+
+    Args:
+        make_link: returns what the next middleware is given as ``get_response``:
+            called with the number of layers inside it and the mode it is built in.
+    """
+
+    def __init__(self, make_link: Callable[[int, bool], Any]) -> None:
+        self._make_link = make_link
+        self._layers: list[Layer] = []
+        self._building: tuple[str, Any, bool] | None = None
+        self._inner: Any = None
+
+    def adapted(self, is_async: bool, inner: Any, name: str | None) -> Any:
+        """Note one step of Django's loop and return the link for the next.
+
+        Args:
+            is_async: the mode that the next middleware is built in.
+            inner: what stands inside it, wrapped by Django. The same object as in
+                the step before means that a middleware asked not to be used.
+            name: ``"middleware "`` and its path; ``None`` at the end of the chain.
+        """
+        if self._building is not None and inner is not self._inner:
+            path, link, was_async = self._building
+            self._layers.append(make_layer(path, inner.__wrapped__, link, was_async))
+        self._inner = inner
+        self._building = None
+        if name is None:
+            return inner
+        link = self._make_link(len(self._layers), is_async)
+        self._building = (name.removeprefix("middleware "), link, is_async)
+        return link
+
+    def layers(self) -> list[Layer]:
+        """Return the layers from the outermost inwards."""
+        return self._layers[::-1]
