@@ -41,7 +41,9 @@ async def fetch(app, path: str, *, kind: str = "http", **extra: Any) -> Any:
 
     before = dict(scope)
     await app(scope, receive, send)
-    assert scope == before
+    if not type(app).__module__.startswith(("starlette.", "fastapi.")):
+        # Starlette writes into the scope that it is given.
+        assert scope == before
     return b"".join(message.get("body", b"") for message in sent).decode()
 
 
@@ -348,7 +350,7 @@ async def test_fastapi_guest_serves_its_schema_when_mounted():
 @pytest.fixture
 def django_app(settings):
     """Our application with one page that tells where it is."""
-    asgi = pytest.importorskip("django_asgi_bridge.asgi")
+    from django_asgi_bridge import asgi
     settings.ROOT_URLCONF = __name__
     settings.MIDDLEWARE = []
     return asgi.get_asgi_application()

@@ -39,7 +39,7 @@ async def open_body(handler: "ASGIHandler", exchange: Exchange) -> Any:
     except RequestDataTooBig as error:
         exchange.refusal = Refusal(413, str(error))
     except asyncio.CancelledError:
-        if exchange.refusal is None or not exchange.take_cancel():
+        if not exchange.was_too_slow():
             raise
     return None
 
@@ -61,7 +61,8 @@ async def _receive_body(handler: "ASGIHandler", exchange: Exchange) -> Any:
     first: bytes = message.get("body", b"")
     if not message.get("more_body", False):
         exchange.body_arrived()
-        _check_size(exchange, len(first))
+        if first:
+            _check_size(exchange, len(first))
         return io.BytesIO(first)
     body = exchange.body = IncomingBody(exchange, first)
     if is_lazy and exchange.is_sync_view:

@@ -13,7 +13,7 @@ from django.core.exceptions import RequestAborted
 
 from django_asgi_bridge.conf import Config
 from django_asgi_bridge.exceptions import ClientDisconnected
-from django_asgi_bridge.http.djangos import Request, Response
+from django_asgi_bridge.http.djangos import Request, Response, iscoroutinefunction
 from django_asgi_bridge.http.look import Look
 from django_asgi_bridge.protocol.request import Refusal
 from django_asgi_bridge.protocol.response import ResponseOrder
@@ -104,6 +104,13 @@ class Exchange:
         self.look = look
         self.is_sync_view = not look.is_async
 
+    def is_async_view(self, view: object) -> bool:
+        """Tell whether ``view`` is a coroutine function, as the look may know."""
+        look = self.look
+        if look is not None and look.match is not None and look.match.func is view:
+            return look.is_async
+        return iscoroutinefunction(view)
+
     # The client's side.
 
     def is_driven_here(self) -> bool:
@@ -155,6 +162,10 @@ class Exchange:
             return False
         self.wants_cancel = False
         return task.uncancel() == 0
+
+    def was_too_slow(self) -> bool:
+        """Tell whether the task was cancelled because no body byte came."""
+        return self.refusal is not None and self.take_cancel()
 
     def abort(self) -> None:
         """Note that the client left and cancel the task that serves it."""

@@ -331,7 +331,7 @@ class ASGIHandler(DjangoASGIHandler):
 
     def make_view_atomic(self, view: Any) -> Any:
         """Wrap a view for ``ATOMIC_REQUESTS``; see ``ATOMIC_ASYNC_VIEWS``."""
-        if iscoroutinefunction(view) and get_config().atomic_async_views:
+        if get_config().atomic_async_views and iscoroutinefunction(view):
             return _atomic_async_view(view)
         return super().make_view_atomic(view)
 

@@ -154,7 +154,8 @@ def finish_inline(exchange: Exchange, response: Response) -> None:
     response.closed = True
     if any(True for _ in caches.all(initialized_only=True)):
         close_caches()
-    reset_urlconf(None)
+    if not exchange.lease.is_direct:
+        reset_urlconf(None)
 
 
 async def fire_finished(exchange: Exchange, handler_class: type) -> None:

@@ -5,11 +5,14 @@ body and which policy. A look that fails, or that middleware overrules, is put
 right by the real one.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from django.http import HttpRequest
-from django.urls import ResolverMatch, get_resolver
+from django.urls import ResolverMatch, URLPattern, URLResolver, get_resolver
+from django.urls.resolvers import LocalePrefixPattern
 from django.utils.translation import get_language
 
 from django_asgi_bridge.conf import django_settings as settings
@@ -26,7 +29,8 @@ class Look:
     Attributes:
         path_info: the path that was looked up.
         urlconf: the URLconf that it was looked up in.
-        language: the active language, which translated patterns depend on.
+        language: the active language where the URLconf has patterns that depend
+            on it, else ``None``.
         match: what it resolves to, ``None`` when it does not.
         is_async: the view is a coroutine function.
         streams_body: the view was marked with ``@streams_body``.
@@ -63,9 +67,11 @@ def look_at(path_info: str, urlconf: Any, default_policy: str) -> Look:
         default_policy: for views that were not marked by ``@on_disconnect``.
     """
     urlconf = urlconf or settings.ROOT_URLCONF
-    language = get_language() if settings.USE_I18N else None
+    language = None
     try:
-        match = get_resolver(urlconf).resolve(path_info)
+        resolver = get_resolver(urlconf)
+        language = get_language() if _depends_on_language(resolver) else None
+        match = resolver.resolve(path_info)
     except Exception:
         # Not found, or an error that the real look will meet in its place.
         return Look(path_info, urlconf, language, None, False, False, default_policy)
@@ -79,3 +85,25 @@ def look_at(path_info: str, urlconf: Any, default_policy: str) -> Look:
         does_stream_body(view),
         disconnect_policy(view, default_policy),
     )
+
+
+@lru_cache(maxsize=16)
+def _depends_on_language(resolver: URLResolver) -> bool:
+    return any(_is_translated(each.pattern) for each in _walk(resolver))
+
+
+def _walk(resolver: URLResolver) -> Iterator[URLResolver | URLPattern]:
+    yield resolver
+    for each in resolver.url_patterns:
+        if isinstance(each, URLResolver):
+            yield from _walk(each)
+        else:
+            yield each
+
+
+def _is_translated(pattern: Any) -> bool:
+    if isinstance(pattern, LocalePrefixPattern):
+        return True
+    # A lazy translation is no str yet.
+    route = getattr(pattern, "_route", None) or getattr(pattern, "_regex", None)
+    return route is not None and not isinstance(route, str)

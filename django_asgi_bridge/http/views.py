@@ -98,7 +98,7 @@ class ViewStep:
         if response is None:
             view = handler.make_view_atomic(callback)
             try:
-                if iscoroutinefunction(view):
+                if exchange.is_async_view(view):
                     response = await view(request, *args, **kwargs)
                 else:
                     response = await lease.run(_call, view, request, args, kwargs)

@@ -3,7 +3,7 @@
 run.py starts this file; by hand:
 ``DJANGO_SUITE_REPORT=out.jsonl python child.py bridge DIRECTORY_OF_RUNTESTS LABEL``.
 
-Three handlers can be put to the test:
+Four handlers can be put to the test:
 
 ``django``
     Django's own, nothing replaced: what the others are compared with.
@@ -11,7 +11,11 @@ Three handlers can be put to the test:
     Django's own ``ASGIHandler``, but the test clients go through it by a real ASGI
     exchange (handlers.py). What fails here is due to the exchange, not to us.
 ``bridge``
-    The exchange over this package's ``ASGIHandler`` and ``ASGIRequest``.
+    The exchange over this package's ``ASGIHandler`` and ``ASGIRequest``; sync code
+    runs in the test's own thread.
+``workers``
+    The same, but sync code runs on leased worker threads, as under a server. All
+    threads share the test's database connections.
 """
 
 from __future__ import annotations
@@ -40,11 +44,13 @@ def main(handler: str, tests: str, *labels: str) -> None:
     faulthandler.dump_traceback_later(TIME_LIMIT, exit=True)
     _arrange_import_path(Path(tests))
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.django_suite.suite_settings"
-    if handler == "bridge":
+    if handler == "workers":
+        _share_connections()
+    if handler in ("bridge", "workers"):
         _replace_handler()
     answered = _Count()
     if handler != "django":
-        _replace_test_clients()
+        _replace_test_clients("OnWorkers" if handler == "workers" else "")
     _count_answers(answered)
     from tests.django_suite import recorder
 
@@ -54,7 +60,13 @@ def main(handler: str, tests: str, *labels: str) -> None:
     try:
         runpy.run_path(runtests, run_name="__main__")
     finally:
-        recorder.write(event="answered", count=answered.value)
+        recorder.write(event="answered", count=answered.value, trips=_count_trips())
+
+
+def _count_trips() -> int:
+    """Return how many calls leased workers have made, where they are in use."""
+    threads = sys.modules.get("django_asgi_bridge.threads")
+    return 0 if threads is None else threads.get_pool().stats().trips_total
 
 
 class _Count:
@@ -73,6 +85,7 @@ def _arrange_import_path(tests: Path) -> None:
 def _replace_handler() -> None:
     """Put our classes where Django's are looked up, before anything imports them."""
     import django.core.handlers.asgi
+
     import django_asgi_bridge.asgi
     import django_asgi_bridge.http.handler as bridge
 
@@ -92,7 +105,7 @@ def _replace_handler() -> None:
         raise RuntimeError("staticfiles' ASGI handler was imported before the swap")
 
 
-def _replace_test_clients() -> None:
+def _replace_test_clients(variant: str) -> None:
     """Send the requests of ``Client`` and ``AsyncClient`` through the handler."""
     import django.core.handlers.asgi
     import django.test.client
@@ -101,8 +114,26 @@ def _replace_test_clients() -> None:
 
     request_class = django.core.handlers.asgi.ASGIRequest
     django.test.client.ASGIRequest = request_class  # type: ignore[attr-defined] # a module global
-    django.test.client.ClientHandler = handlers.ClientHandler  # type: ignore[misc, assignment] # takes its place
-    django.test.client.AsyncClientHandler = handlers.AsyncClientHandler  # type: ignore[misc, assignment] # takes its place
+    for name in ("ClientHandler", "AsyncClientHandler"):
+        setattr(django.test.client, name, getattr(handlers, name + variant))
+
+
+def _share_connections() -> None:
+    """Let every thread use the test's database connections.
+
+    Only one thread at a time does: the test waits while its request is served.
+    """
+    import types
+
+    from django.db import connections
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+    import django_asgi_bridge.threads.connections as of_threads
+
+    vars(connections)["_connections"] = types.SimpleNamespace()
+    BaseDatabaseWrapper.validate_thread_sharing = lambda self: None  # type: ignore[method-assign] # shared on purpose
+    # A request ends in the middle of its test's transaction.
+    of_threads.drop_open_work = lambda: None
 
 
 def _count_answers(count: _Count) -> None:

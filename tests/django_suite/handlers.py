@@ -3,10 +3,12 @@
 Django's ``ClientHandler`` and ``AsyncClientHandler`` build a request themselves and
 call ``get_response()``: a handler's entry, its body and its sending are never run.
 These take their place: each request becomes a scope, its body ``http.request``
-events, and the answer is taken from the events that the application sends. They
-never run an application on another thread's behalf: a synchronous test's exchange
-runs under ``async_to_sync`` in the test's own thread, so that thread-sensitive code
-meets the test's connection and transaction.
+events, and the answer is taken from the events that the application sends.
+
+``ClientHandler`` and ``AsyncClientHandler`` run an exchange under ``async_to_sync``
+in the test's own thread, where thread-sensitive code meets the test's connection and
+transaction. The two ``...OnWorkers`` run it as under a server, on leased worker
+threads; all threads share the test's connections then (see child.py).
 
 Specification: ASGI HTTP, version 2.5, and PEP 3333 for ``environ``.
 """
@@ -14,12 +16,14 @@ Specification: ASGI HTTP, version 2.5, and PEP 3333 for ``environ``.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import AsyncIterator, Iterator, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from asgiref.sync import async_to_sync
+from asgiref.sync import AsyncToSync, async_to_sync
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
@@ -27,7 +31,14 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.test.client import conditional_content_removal
 
-__all__ = ("AsyncClientHandler", "ClientHandler", "Exchange", "ProtocolViolationError")
+__all__ = (
+    "AsyncClientHandler",
+    "AsyncClientHandlerOnWorkers",
+    "ClientHandler",
+    "ClientHandlerOnWorkers",
+    "Exchange",
+    "ProtocolViolationError",
+)
 
 #: Bytes of one ``http.request`` event, as uvicorn's high-water mark.
 BODY_CHUNK = 65536
@@ -53,6 +64,7 @@ IS_DJANGO_OWN = ASGIHandler.__module__ == "django.core.handlers.asgi"
 _Environ = dict[str, Any]
 _Scope = dict[str, Any]
 _Message = MutableMapping[str, Any]
+_Answer: TypeAlias = tuple[HttpResponseBase, ASGIRequest | None]
 
 
 class ProtocolViolationError(AssertionError):
@@ -167,7 +179,7 @@ class _ExchangeMixin(ASGIHandler):
 
     async def exchange(
         self, scope: _Scope, body: bytes, extra_meta: _Environ
-    ) -> tuple[HttpResponseBase, ASGIRequest | None]:
+    ) -> _Answer:
         """Send one request through the handler under test."""
         if not self._is_loaded:
             super().__init__()
@@ -210,13 +222,16 @@ class ClientHandler(_ExchangeMixin):
     def __call__(self, environ: _Environ) -> HttpResponseBase:  # type: ignore[override] # Django's signature
         body = _read_wsgi_body(environ)
         scope, extra_meta = scope_from_environ(environ)
-        response, request = async_to_sync(self.exchange)(scope, body, extra_meta)
+        response, request = self._call(scope, body, extra_meta)
         if request is None:
             request = self.request_class(scope, None)  # type: ignore[arg-type] # no body
         if not hasattr(request, "environ"):
             request.environ = environ  # type: ignore[attr-defined] # a WSGIRequest has it
         response.wsgi_request = request  # type: ignore[attr-defined] # as Django's
         return response
+
+    def _call(self, *arguments: Any) -> _Answer:
+        return async_to_sync(self.exchange)(*arguments)
 
 
 class AsyncClientHandler(_ExchangeMixin):
@@ -228,11 +243,37 @@ class AsyncClientHandler(_ExchangeMixin):
         # AsyncRequestFactory writes ("testserver", "80"); the specification says int.
         host, port = scope["server"]
         scope["server"] = (host, int(port))
-        response, request = await self.exchange(scope, body, {})
+        response, request = await self._call(scope, body, {})
         if request is None:
             request = self.request_class(scope, None)  # type: ignore[arg-type] # no body
         response.asgi_request = request  # type: ignore[attr-defined] # as Django's
         return response
+
+    async def _call(self, *arguments: Any) -> _Answer:
+        return await self.exchange(*arguments)
+
+
+class ClientHandlerOnWorkers(ClientHandler):
+    """The same on leased worker threads, from an event loop as a server runs it."""
+
+    def _call(self, *arguments: Any) -> _Answer:
+        context = contextvars.copy_context()
+        with ThreadPoolExecutor(1) as executor:
+            answer = executor.submit(context.run, self._run_loop, arguments)
+            return answer.result()
+
+    def _run_loop(self, arguments: tuple[Any, ...]) -> _Answer:
+        return asyncio.run(self.exchange(*arguments))
+
+
+class AsyncClientHandlerOnWorkers(AsyncClientHandler):
+    """The same in a task that does not know of the test's own thread."""
+
+    async def _call(self, *arguments: Any) -> _Answer:
+        context = contextvars.copy_context()
+        context.run(setattr, AsyncToSync.executors, "current", None)
+        loop = asyncio.get_running_loop()
+        return await loop.create_task(self.exchange(*arguments), context=context)
 
 
 def scope_from_environ(environ: _Environ) -> tuple[_Scope, _Environ]:

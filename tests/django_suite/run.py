@@ -1,8 +1,9 @@
 """Run Django's own tests with this package's handler in the place of Django's.
 
 ``python tests/django_suite/run.py [LABEL ...]`` takes the source distribution of the
-Django version installed here, runs each label twice in processes of their own, once
-with Django's handler untouched and once with ours, and prints both beside each other.
+Django version installed here, runs each label in processes of their own, with Django's
+handler untouched and twice with ours (child.py says how), and prints both beside each
+other.
 
 The exit status is 1 if a test passes with Django's handler and not with ours, unless
 differences.toml names it; if a test named there passes; if the clients' requests of a
@@ -45,7 +46,7 @@ LABELS = (
 WITHOUT_CLIENT = frozenset(
     {"staticfiles_tests.test_handlers", "sessions_tests", "requests_tests"}
 )
-OWN, OURS = "django", "bridge"
+OWN, OURS = "django", ("bridge", "workers")
 #: Processes at a time: a run is mostly one core's work.
 JOBS = 2
 
@@ -58,6 +59,7 @@ class Run:
     outcomes: dict[str, str]
     details: dict[str, str]
     answered: int
+    trips: int
     is_finished: bool
     output: str
 
@@ -75,8 +77,8 @@ def main() -> int:
     options = _parse_arguments()
     tests = _find_tests(options.source, options.cache)
     labels = options.labels or LABELS
-    handlers = (OWN, options.handler)
-    jobs = [(handler, label) for label in labels for handler in handlers]
+    compared = options.handler or OURS
+    jobs = [(handler, label) for label in labels for handler in (OWN, *compared)]
     with ThreadPoolExecutor(JOBS) as executor:
         runs = dict(
             zip(
@@ -85,12 +87,19 @@ def main() -> int:
                 strict=True,
             )
         )
-    pairs = [(runs[OWN, label], runs[options.handler, label]) for label in labels]
     if options.report:
         _write_reports(options.report, runs)
-    expected = _load_differences(options.handler)
-    _print_table(pairs, expected)
-    return _print_verdict(pairs, expected)
+    python = ".".join(str(part) for part in sys.version_info[:3])
+    print(f"Django {django.get_version()}, Python {python}")
+    print("ran/passed/failed/skipped with each handler; new: not expected to fail")
+    problems = 0
+    for handler in compared:
+        pairs = [(runs[OWN, label], runs[handler, label]) for label in labels]
+        expected = _load_differences(handler)
+        _print_table(handler, pairs, expected)
+        problems += _print_problems(pairs, expected)
+    print(f"\n{problems or 'no'} problems")
+    return 1 if problems else 0
 
 
 def _parse_arguments() -> argparse.Namespace:
@@ -108,9 +117,11 @@ def _parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--handler",
-        choices=(OURS, "exchange"),
-        default=OURS,
-        help="what to compare: ours, or Django's own behind the ASGI exchange",
+        action="append",
+        choices=(*OURS, "exchange"),
+        help="what to compare: ours with sync code in the test's thread (bridge) or "
+        "on worker threads (workers), or Django's own behind the ASGI exchange; "
+        "may be repeated (default: bridge and workers)",
     )
     parser.add_argument(
         "--report", type=Path, help="a directory for the output of every run"
@@ -170,9 +181,10 @@ def _read_run(label: str, entries: Iterable[dict[str, str]], output: str) -> Run
     outcomes: dict[str, str] = {}
     details: dict[str, str] = {}
     answered: int | None = None
+    trips = 0
     for entry in entries:
         if entry["event"] == "answered":
-            answered = int(entry["count"])
+            answered, trips = int(entry["count"]), int(entry["trips"])
         elif entry["event"] == "start":
             # Without an end it is the test that hung or ended the process.
             outcomes[entry["test"]] = "unfinished"
@@ -181,7 +193,7 @@ def _read_run(label: str, entries: Iterable[dict[str, str]], output: str) -> Run
         if detail := entry.get("detail"):
             details[entry["test"]] = details.get(entry["test"], "") + detail
     is_finished = answered is not None and bool(outcomes)
-    return Run(label, outcomes, details, answered or 0, is_finished, output)
+    return Run(label, outcomes, details, answered or 0, trips, is_finished, output)
 
 
 def _write_reports(folder: Path, runs: dict[tuple[str, str], Run]) -> None:
@@ -199,23 +211,24 @@ def _load_differences(handler: str) -> dict[str, str]:
         entry["test"]: entry["reason"]
         for entry in entries
         if series in entry.get("django", [series])
-        and (handler == OURS or entry["cause"] == "exchange")
+        and (handler != "exchange" or entry["cause"] == "exchange")
     }
 
 
-def _print_table(pairs: list[tuple[Run, Run]], expected: dict[str, str]) -> None:
-    python = ".".join(str(part) for part in sys.version_info[:3])
-    print(f"Django {django.get_version()}, Python {python}")
-    print("ran/passed/failed/skipped with each handler; new: not expected to fail\n")
-    heads = ("label", "Django's handler", "ours", "answered", "differ", "new")
-    row = "{:<33}{:>18}{:>18}{:>10}{:>8}{:>6}"
+def _print_table(
+    handler: str, pairs: list[tuple[Run, Run]], expected: dict[str, str]
+) -> None:
+    print()
+    heads = ("label", "Django's", handler, "answered", "trips", "differ", "new")
+    row = "{:<33}{:>15}{:>15}{:>10}{:>7}{:>8}{:>5}"
     print(row.format(*heads))
     for own, ours in pairs:
         lost = own.passed() - ours.passed()
         new = len(lost - expected.keys())
-        counts = [_counts(own), _counts(ours), ours.answered, len(lost) - new, new]
-        print(row.format(own.label, *counts))
-    print("\nA label with 0 answered requests does not count.\n")
+        counts = [_counts(own), _counts(ours), ours.answered, ours.trips]
+        print(row.format(own.label, *counts, len(lost) - new, new))
+    print("\nA label with 0 answered requests does not count.")
+    print("trips: calls on leased worker threads; others run in the test's thread.\n")
 
 
 def _counts(run: Run) -> str:
@@ -224,7 +237,7 @@ def _counts(run: Run) -> str:
     return "/".join(str(number) for number in numbers)
 
 
-def _print_verdict(pairs: list[tuple[Run, Run]], expected: dict[str, str]) -> int:
+def _print_problems(pairs: list[tuple[Run, Run]], expected: dict[str, str]) -> int:
     problems = 0
     for own, ours in pairs:
         for run, who in ((own, "Django's handler"), (ours, "ours")):
@@ -246,8 +259,7 @@ def _print_verdict(pairs: list[tuple[Run, Run]], expected: dict[str, str]) -> in
         for test in sorted(expected.keys() & ours.passed()):
             problems += 1
             print(f"STALE {test} passes: take it out of differences.toml")
-    print(f"\n{problems or 'no'} problems")
-    return 1 if problems else 0
+    return problems
 
 
 if __name__ == "__main__":

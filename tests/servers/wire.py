@@ -5,11 +5,11 @@ browser would forgive is an error here. It never follows, retries or decodes.
 """
 
 import re
+import select
 import socket
 import ssl
 import struct
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -103,6 +103,20 @@ class Connection:
     def send(self, wire_bytes: bytes) -> None:
         """Send bytes as they are."""
         self.socket.sendall(wire_bytes)
+
+    def send_until_answered(self, wire_bytes: bytes) -> None:
+        """Send as a careful client does: stop when the server answers or closes."""
+        rest = memoryview(wire_bytes)
+        while rest:
+            readable, writable, _ = select.select(
+                [self.socket], [self.socket], [], PATIENCE
+            )
+            if readable or not writable:
+                return
+            try:
+                rest = rest[self.socket.send(rest[:65536]) :]
+            except ConnectionError:
+                return
 
     def send_head(
         self, method: str, target: str | bytes, headers: Headers = (), host: str = "testsite"
@@ -248,12 +262,3 @@ def request_head(
         value = value if isinstance(value, bytes) else value.encode("latin-1")
         lines.append(b"%s: %s" % (name.encode("latin-1"), value))
     return b"\r\n".join(lines) + b"\r\n\r\n"
-
-
-@contextmanager
-def ignoring_lost_connection() -> Iterator[None]:
-    """Let a server close while the client still sends: the answer tells why."""
-    try:
-        yield
-    except (ConnectionError, ssl.SSLError):
-        pass

@@ -1,0 +1,104 @@
+"""Where the sync code of a test's requests runs: with the test's own connections.
+
+Under ``async_to_sync`` (Django's async test methods) asgiref brings sync code to the
+test's thread by itself. Where the test's thread runs the event loop instead
+(pytest-asyncio, ``IsolatedAsyncioTestCase``), it cannot run sync code meanwhile. Then
+one worker borrows the thread's database connections, and with them the transaction
+that the test is in.
+"""
+
+import inspect
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any
+
+from asgiref.current_thread_executor import CurrentThreadExecutor
+from asgiref.sync import AsyncToSync
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections, connections
+
+__all__ = ("borrowed_connections", "kept_connections")
+
+
+@contextmanager
+def borrowed_connections() -> Iterator[None]:
+    """Give thread-sensitive sync code of the current context a thread.
+
+    Does nothing where there is one. Otherwise a worker is started that has the
+    calling thread's database connections until the block ends; the calling thread
+    must not use them meanwhile.
+    """
+    executors: Any = AsyncToSync.executors
+    if getattr(executors, "current", None) is not None:
+        yield
+        return
+    worker = _Worker()
+    worker.start()
+    executors.current = worker.executor.result()
+    try:
+        yield
+    finally:
+        del executors.current
+        worker.end()
+
+
+class _Worker(threading.Thread):
+    """Runs sync code, one call after the other, on another thread's connections."""
+
+    def __init__(self) -> None:
+        super().__init__(name="django-asgi-bridge-test", daemon=True)
+        # asgiref's own class, since nested calls of async_to_sync look into it.
+        self.executor: Future[CurrentThreadExecutor] = Future()
+        self._is_over: Future[None] = Future()
+        self._lent = {alias: connections[alias] for alias in connections}
+
+    def start(self) -> None:
+        for connection in self._lent.values():
+            connection.inc_thread_sharing()
+        super().start()
+
+    def run(self) -> None:
+        for alias, connection in self._lent.items():
+            connections[alias] = connection
+        # asgiref 3.8 takes no argument, later releases the executor outside.
+        parameters = inspect.signature(CurrentThreadExecutor).parameters
+        executor = CurrentThreadExecutor(*[None for _ in parameters])
+        self.executor.set_result(executor)
+        executor.run_until_future(self._is_over)
+        for alias in self._lent:
+            del connections[alias]
+
+    def end(self) -> None:
+        """Let the queued calls run, then give the connections back."""
+        self._is_over.set_result(None)
+        self.join()
+        for connection in self._lent.values():
+            connection.dec_thread_sharing()
+
+
+_lock = threading.Lock()
+_users = 0
+
+
+@contextmanager
+def kept_connections() -> Iterator[None]:
+    """Keep Django's receiver that closes database connections from doing so.
+
+    They are the test's. Other receivers of the two request signals stay.
+    """
+    global _users
+    with _lock:
+        _users += 1
+        if _users == 1:
+            request_started.disconnect(close_old_connections)
+            request_finished.disconnect(close_old_connections)
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                request_started.connect(close_old_connections)
+                request_finished.connect(close_old_connections)

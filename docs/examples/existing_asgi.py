@@ -1,0 +1,9 @@
+"""The project's asgi.py: the import is the one line that changes."""
+
+import os
+
+from django_asgi_bridge.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+
+application = get_asgi_application()

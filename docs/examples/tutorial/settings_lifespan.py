@@ -1,0 +1,3 @@
+ASGI_BRIDGE = {
+    "LIFESPAN": ["pages.lifespan.open_counter"],
+}
