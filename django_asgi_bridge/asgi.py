@@ -1,14 +1,16 @@
 """What a project's ``asgi.py`` imports: one application for every kind of scope."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import django
 
+from django_asgi_bridge.conf import get_config
 from django_asgi_bridge.http.handler import ASGIHandler
 from django_asgi_bridge.lifespan import Lifespan
 from django_asgi_bridge.mounts import Mounts
-from django_asgi_bridge.threads import get_pool
+from django_asgi_bridge.threads import detached_tasks, get_pool
 from django_asgi_bridge.types import App, Receive, Scope, Send
 
 __all__ = ("Application", "get_asgi_application")
@@ -50,6 +52,9 @@ class Application:
         try:
             await self.lifespan(scope, receive, send)
         finally:
+            if detached_tasks:
+                # Sync views that outlived their clients may end first.
+                await asyncio.wait(detached_tasks, timeout=get_config().detach_after)
             pool.shutdown(timeout=1.0)
 
 

@@ -46,6 +46,10 @@ class Config:
         max_sync_streams: responses with a sync iterator that may be under way;
             each holds a worker thread. Half of ``max_threads``.
         atomic_async_views: ``ATOMIC_REQUESTS`` covers async views too.
+        resolve_user: load session and user on a worker before an async view of a
+            signed-in visitor runs, so that ``request.user`` works in it; costs each
+            such view a trip and the queries, so it is off. ``@resolves_user`` does
+            it for one view.
         on_disconnect: what happens to a view whose client leaves: ``"cancel"``,
             ``"finish"`` or ``"shield"``.
         max_headers: header fields of one request; above it 431. h11, hypercorn
@@ -67,6 +71,7 @@ class Config:
     body_timeout: float = 60.0
     max_sync_streams: int = 64
     atomic_async_views: bool = False
+    resolve_user: bool = False
     on_disconnect: str = "cancel"
     max_headers: int = 128
     max_header_bytes: int = 65536

@@ -5,8 +5,10 @@ is a worker that is held.
 """
 
 import asyncio
+import threading
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from asgiref.sync import sync_to_async
 from django.db import transaction
@@ -43,10 +45,20 @@ class atomic:  # noqa: N801 - Django's name for it
 
     async def __aenter__(self) -> Self:
         lease = lease_of_context()
-        await sync_to_async(self._block.__enter__)()
-        if lease is not None and lease.atomic_task is None:
-            lease.atomic_task = asyncio.current_task()
-            self._is_outermost = True
+        entry = _Entry(self._block.__enter__)
+        if lease is None:
+            await self._enter(entry, asyncio.ensure_future(entry.made()))
+            return self
+        lease.require_atomic_task()
+        owner = lease.atomic_task
+        lease.atomic_task = entering = asyncio.ensure_future(entry.made())
+        try:
+            await self._enter(entry, entering)
+        except BaseException:
+            lease.atomic_task = owner
+            raise
+        self._is_outermost = owner is None
+        lease.atomic_task = owner or asyncio.current_task()
         return self
 
     async def __aexit__(
@@ -56,34 +68,74 @@ class atomic:  # noqa: N801 - Django's name for it
         traceback: TracebackType | None,
     ) -> None:
         lease = lease_of_context()
-        owner = None if lease is None else lease.atomic_task
-        if lease is not None:
-            # The task below is not the owner.
-            lease.atomic_task = None
-        leave = sync_to_async(self._block.__exit__)
+        leaving = asyncio.ensure_future(self._leave(kind, error, traceback))
+        if lease is None:
+            cancelled = await _ended(leaving)
+        else:
+            owner = lease.atomic_task
+            # The queries of other tasks are refused until the block is left.
+            lease.atomic_task = leaving
+            cancelled = await _ended(leaving)
+            lease.atomic_task = None if self._is_outermost else owner
+        leaving.result()
+        if cancelled is not None:
+            raise cancelled
+
+    async def _enter(self, entry: "_Entry", entering: "asyncio.Task[None]") -> None:
+        """Enter wholly or not at all, even if the task is cancelled meanwhile.
+
+        Left half-way, everything that follows on this connection would be inside a
+        transaction that nobody commits.
+        """
         try:
-            await _uninterrupted(leave(kind, error, traceback))
-        finally:
-            if lease is not None and not self._is_outermost:
-                lease.atomic_task = owner
+            await asyncio.wait([entering])
+        except asyncio.CancelledError as cancelled:
+            if entry.decide():
+                entering.cancel()
+                raise
+            await _ended(entering)
+            if not entering.cancelled() and entering.exception() is None:
+                undo = self._leave(type(cancelled), cancelled, None)
+                await _ended(asyncio.ensure_future(undo))
+            raise
+        entering.result()
+
+    async def _leave(self, *reason: Any) -> None:
+        await sync_to_async(self._block.__exit__)(*reason)
 
 
-async def _uninterrupted(call: object) -> None:
-    """Await to the end, then pass on a cancellation that came meanwhile.
+class _Entry:
+    """A call that is made or given up, whichever is decided first."""
 
-    Without it a cancelled task would leave the transaction open.
-    """
-    task = asyncio.ensure_future(call)  # type: ignore[arg-type,var-annotated]
+    __slots__ = ("_call", "_is_decided", "_lock")
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._call = call
+        self._lock = threading.Lock()
+        self._is_decided = False
+
+    async def made(self) -> None:
+        """Make the call where sync code runs."""
+        await sync_to_async(self._make)()
+
+    def decide(self) -> bool:
+        """Tell whether the caller is the first, who decides."""
+        with self._lock:
+            is_first = not self._is_decided
+            self._is_decided = True
+        return is_first
+
+    def _make(self) -> None:
+        if self.decide():
+            self._call()
+
+
+async def _ended(task: "asyncio.Task[None]") -> asyncio.CancelledError | None:
+    """Wait to the end of ``task``; return a cancellation that came meanwhile."""
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
-            await asyncio.shield(task)
+            await asyncio.wait([task])
         except asyncio.CancelledError as raised:
-            if task.cancelled():
-                raise
             cancelled = raised
-        except Exception:
-            break
-    task.result()
-    if cancelled is not None:
-        raise cancelled
+    return cancelled

@@ -17,7 +17,7 @@ from django_asgi_bridge.http.extensions import (
     stream,
     tls,
 )
-from django_asgi_bridge.http.marks import on_disconnect, streams_body
+from django_asgi_bridge.http.marks import on_disconnect, resolves_user, streams_body
 
 __all__ = (
     "TLS",
@@ -30,6 +30,7 @@ __all__ = (
     "last_event_id",
     "on_disconnect",
     "push",
+    "resolves_user",
     "set_trailers",
     "state",
     "stream",

@@ -10,6 +10,7 @@ Specification: ASGI HTTP 2.5, "Request - receive event".
 """
 
 import asyncio
+import io
 import tempfile
 import threading
 from collections.abc import AsyncIterator
@@ -203,7 +204,9 @@ class IncomingBody:
     def seek(self, offset: int, whence: int = 0) -> int:
         """Move in a buffered body."""
         if self._file is None:
-            raise OSError("a request body that is still arriving cannot be sought")
+            raise io.UnsupportedOperation(
+                "a request body that is still arriving cannot be sought"
+            )
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:

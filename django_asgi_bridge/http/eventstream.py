@@ -24,10 +24,12 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
+from types import EllipsisType
 from typing import Any, Protocol, cast
 
 from django.http import HttpRequest, StreamingHttpResponse
 
+from django_asgi_bridge.conf import get_config
 from django_asgi_bridge.exceptions import BridgeError
 from django_asgi_bridge.http.events import (
     Event,
@@ -100,7 +102,7 @@ class EventStreamResponse(StreamingHttpResponse):
         self,
         events: _Source,
         *,
-        heartbeat: float | None = 15.0,
+        heartbeat: float | EllipsisType | None = ...,
         retry: int | None = None,
         status: int = 200,
         headers: Mapping[str, str] | None = None,
@@ -111,6 +113,8 @@ class EventStreamResponse(StreamingHttpResponse):
                 f"EventStreamResponse got {events!r}, expected an iterable of events: "
                 "put it in a list."
             )
+        if heartbeat is ...:
+            heartbeat = get_config().heartbeat
         if heartbeat is not None and not heartbeat > 0:
             raise ValueError(
                 f"heartbeat={heartbeat!r} is not valid, expected a number of seconds "

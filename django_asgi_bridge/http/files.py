@@ -102,7 +102,6 @@ class FileSender:
         if self._count is not None and is_seekable and hasattr(file, "tell"):
             self._offset = file.tell()
             if response.status_code == 200 and "Content-Encoding" not in response:
-                response.headers.setdefault("Accept-Ranges", "bytes")
                 self._apply_range(self._count)
         self._choose_extension()
 
@@ -110,7 +109,10 @@ class FileSender:
         request: Any = self._exchange.request
         response = self._response
         header = None if request is None else request.headers.get("Range")
-        if not header or request.method != "GET" or not self._if_range_holds(request):
+        if not header or request.method != "GET":
+            return
+        response.headers.setdefault("Accept-Ranges", "bytes")
+        if not self._if_range_holds(request):
             return
         span = parse_range(header, size)
         if span is None:

@@ -15,6 +15,7 @@ import functools
 import logging
 import sys
 from contextlib import AsyncExitStack
+from functools import cached_property
 from typing import Any
 
 from django.core.exceptions import BadRequest, RequestAborted
@@ -80,23 +81,43 @@ class ASGIHandler(DjangoASGIHandler):
 
     request_class = ASGIRequest
 
-    def __init__(self) -> None:
+    # Made when they are first needed: subclasses such as ASGIStaticFilesHandler
+    # do not call our __init__, or load no middleware.
+
+    @cached_property
+    def plan(self) -> Plan:
+        """How a request is dispatched."""
+        return Plan(self)
+
+    @cached_property
+    def lifespan(self) -> Lifespan:
+        """The startup and shutdown hooks of the project and its apps."""
         config = get_config()
-        self.upload_places = Quota(max(1, config.threads // 4))
-        self.stream_places = Quota(config.max_sync_streams)
-        self._shielded: set[asyncio.Task[None]] = set()
-        self.lifespan = Lifespan(
+        return Lifespan(
             [*app_hooks(), *find_hooks(config.lifespan)],
             timeout=config.lifespan_timeout,
             run_sync=run_apart,
         )
-        super().__init__()
+
+    @cached_property
+    def upload_places(self) -> Quota:
+        """The workers that may wait for body bytes: a quarter of the pool."""
+        return Quota(max(1, get_config().threads // 4))
+
+    @cached_property
+    def stream_places(self) -> Quota:
+        """The responses with a sync iterator that may be under way."""
+        return Quota(get_config().max_sync_streams)
+
+    @cached_property
+    def _shielded(self) -> "set[asyncio.Task[None]]":
+        return set()
 
     # Loading.
 
     def load_middleware(self, is_async: bool = False) -> None:
         """Load ``MIDDLEWARE`` by Django's own code and compile the plan from it."""
-        self.plan = Plan(self)
+        self.plan.set_layers(())
         self._recorder = LayerRecorder(self.plan.link)
         super().load_middleware(is_async=is_async)
         self._middleware_chain = self._dispatch

@@ -62,7 +62,8 @@ def make_layer(name: str, instance: Any, get_response: Any, is_async: bool) -> L
         is_async: the mode it was built in.
     """
     inner = _peel(instance)
-    if not is_async or not _is_plain_mixin(inner, get_response):
+    is_plain = _is_plain_mixin(inner) or _is_plain_remote_user(inner)
+    if not is_async or not is_plain or inner.get_response is not get_response:
         return Layer(name, instance, Kind.ASYNC if is_async else Kind.SYNC)
     request_hook = getattr(instance, "process_request", None)
     response_hook = getattr(instance, "process_response", None)
@@ -77,14 +78,29 @@ def make_layer(name: str, instance: Any, get_response: Any, is_async: bool) -> L
     )
 
 
-def _is_plain_mixin(instance: Any, get_response: Any) -> bool:
+def _is_plain_mixin(instance: Any) -> bool:
     cls = type(instance)
     return (
         isinstance(instance, MiddlewareMixin)
         and cls.__call__ is MiddlewareMixin.__call__
         and cls.__acall__ is MiddlewareMixin.__acall__
-        and instance.get_response is get_response
     )
+
+
+def _is_plain_remote_user(instance: Any) -> bool:
+    """Tell whether it is Django's RemoteUserMiddleware, with other settings at most.
+
+    Its sync and its async half do the same; the sync one is a single trip.
+    """
+    for cls in type(instance).__mro__:
+        if cls.__module__ == "django.contrib.auth.middleware":
+            return cls.__name__ in ("RemoteUserMiddleware", _PERSISTENT)
+        if any(callable(value) for value in vars(cls).values()):
+            return False
+    return False
+
+
+_PERSISTENT = "PersistentRemoteUserMiddleware"
 
 
 def _peel(instance: Any) -> Any:

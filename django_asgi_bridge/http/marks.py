@@ -7,7 +7,14 @@ They set an attribute and return the view as it is; ``functools.wraps`` and
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
-__all__ = ("disconnect_policy", "does_stream_body", "on_disconnect", "streams_body")
+__all__ = (
+    "disconnect_policy",
+    "does_resolve_user",
+    "does_stream_body",
+    "on_disconnect",
+    "resolves_user",
+    "streams_body",
+)
 
 View = TypeVar("View", bound=Callable[..., Any])
 Policy = Literal["cancel", "finish", "shield"]
@@ -24,6 +31,18 @@ def streams_body(view: View) -> View:
     that the client left, except by an error of the read itself.
     """
     view._bridge_streams_body = True  # type: ignore[attr-defined]
+    return view
+
+
+def resolves_user(view: View) -> View:
+    """Load session and user before an async view runs, so that it may use them.
+
+    Without it the first touch of ``request.user`` or ``request.session`` in an async
+    view raises ``SynchronousOnlyOperation`` for a visitor who is signed in; the
+    other way is ``await request.auser()``. One trip to a worker and Django's own
+    queries, only when the visitor has a session cookie.
+    """
+    view._bridge_resolves_user = True  # type: ignore[attr-defined]
     return view
 
 
@@ -55,6 +74,11 @@ def on_disconnect(policy: Policy) -> Callable[[View], View]:
 def does_stream_body(view: object) -> bool:
     """Tell whether ``view`` was marked by ``@streams_body``."""
     return getattr(view, "_bridge_streams_body", False)
+
+
+def does_resolve_user(view: object) -> bool:
+    """Tell whether ``view`` was marked by ``@resolves_user``."""
+    return getattr(view, "_bridge_resolves_user", False)
 
 
 def disconnect_policy(view: object, default: str) -> str:

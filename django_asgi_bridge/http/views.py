@@ -8,10 +8,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from django_asgi_bridge.conf import django_settings as settings
 from django_asgi_bridge.exceptions import PoolBusy
-from django_asgi_bridge.http.djangos import Request, iscoroutinefunction
+from django_asgi_bridge.http.djangos import Request, Response, iscoroutinefunction
 from django_asgi_bridge.http.exchange import Exchange
 from django_asgi_bridge.http.hooks import always, blocks_of
+from django_asgi_bridge.http.marks import does_resolve_user
 from django_asgi_bridge.threads import PINS_NOTHING, PINS_STATE
 
 if TYPE_CHECKING:
@@ -99,6 +101,8 @@ class ViewStep:
             view = handler.make_view_atomic(callback)
             try:
                 if exchange.is_async_view(view):
+                    if exchange.config.resolve_user or does_resolve_user(callback):
+                        await _resolve_user(request, exchange)
                     response = await view(request, *args, **kwargs)
                 else:
                     response = await lease.run(_call, view, request, args, kwargs)
@@ -111,7 +115,7 @@ class ViewStep:
         handler.check_response(response, callback)
         if callable(getattr(response, "render", None)):
             if not self.template_hooks and iscoroutinefunction(response.render):
-                response = await response.render()
+                response = await self._render_on_loop(request, response, exchange)
             else:
                 response = await lease.run(
                     self._render, request, response, lease.call_async
@@ -119,6 +123,19 @@ class ViewStep:
         if asyncio.iscoroutine(response):
             raise RuntimeError("Response is still a coroutine.")
         return response
+
+    async def _render_on_loop(
+        self, request: Request, response: Response, exchange: Exchange
+    ) -> Any:
+        lease = exchange.lease
+        try:
+            return await response.render()
+        except Exception as error:
+            if not self.exception_hooks:
+                raise
+            return await lease.run(
+                self._exception_response, error, request, lease.call_async
+            )
 
     async def _view_hooks_on_loop(
         self,
@@ -169,6 +186,17 @@ class ViewStep:
             if response:
                 return response
         return None
+
+
+async def _resolve_user(request: Request, exchange: Exchange) -> None:
+    """Load what a view of a signed-in visitor could only load in a thread."""
+    if settings.SESSION_COOKIE_NAME in request.COOKIES and hasattr(request, "user"):
+        await exchange.lease.run(_load_user, request, pins=PINS_NOTHING)
+
+
+def _load_user(request: Request) -> None:
+    # Any attribute makes the lazy object look; it looks into the session first.
+    _ = request.user.pk
 
 
 def _methods(instances: Sequence[Any], name: str) -> tuple[Callable[..., Any], ...]:

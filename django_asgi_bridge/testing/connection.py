@@ -6,7 +6,6 @@ Specification: ASGI HTTP 2.5.
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import suppress
 from typing import Any
 
 from django.http import HttpRequest
@@ -23,30 +22,37 @@ class Connection:
 
     Args:
         scope: what the application is given.
-        body: the request body's chunks; the last one ends the body.
-        is_live: wait with each chunk of the response until the last one was taken,
+        body: the request's body, or what gives it bit by bit.
+        chunk_size: bytes of a body event.
+        is_live: wait with each chunk of the response until the one before was taken,
             as a server does whose client reads slowly; else collect them.
     """
 
     def __init__(
-        self, scope: Scope, body: AsyncIterator[bytes], *, is_live: bool = False
+        self,
+        scope: Scope,
+        body: bytes | AsyncIterator[bytes],
+        *,
+        chunk_size: int,
+        is_live: bool = False,
     ) -> None:
         self.scope = scope
         self.is_live = is_live
         self.request: HttpRequest | None = None
         self.response: HttpResponseBase | None = None
-        #: Every event of the application, in order; bodies of a live one excepted.
+        #: What the application sent, in its order; of a live body nothing is kept.
         self.events: list[Message] = []
         self.start: Message | None = None
         self.is_complete = False
-        self._body = body
-        self._ahead: bytes | None = None
-        self._is_body_sent = False
+        self._upload = None if isinstance(body, bytes) else body
+        self._upload_error: Exception | None = None
+        self._body: deque[Message] = deque()
+        if isinstance(body, bytes):
+            self._body.extend(_body_events(body, chunk_size))
         self._chunks: deque[bytes] = deque()
-        self._has_left = asyncio.Event()
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()
+        self._has_left = False
         self._listeners = 0
-        self._upload_error: BaseException | None = None
         self._task: asyncio.Task[None] | None = None
 
     # The client's side.
@@ -56,7 +62,7 @@ class Connection:
     ) -> "asyncio.Task[None]":
         """Start the application."""
         self._task = asyncio.create_task(serve(self.scope, self.receive, self.send))
-        self._task.add_done_callback(lambda _: self._has_left.set())
+        self._task.add_done_callback(lambda _: self._tell())
         return self._task
 
     async def wait_start(self) -> None:
@@ -82,7 +88,7 @@ class Connection:
                 await self.wait_end()
             return None
         chunk = self._chunks.popleft()
-        await self._tell()
+        self._tell()
         return chunk
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -93,10 +99,14 @@ class Connection:
         finally:
             await self.leave()
 
+    def collected(self) -> bytes:
+        """Return the body as far as it was not taken."""
+        return b"".join(self._chunks)
+
     async def disconnect(self) -> None:
         """Leave; return when the application, if it listens, was told."""
-        self._has_left.set()
-        await self._tell()
+        self._has_left = True
+        self._tell()
         await self._wait_for(lambda: self._listeners == 0)
 
     async def leave(self) -> None:
@@ -112,112 +122,103 @@ class Connection:
             Exception: what it raised, or what the request body's iterator raised.
         """
         if self._task is not None:
-            try:
-                await self._task
-            except BaseException:
-                self._task.cancel()
-                with suppress(BaseException):
-                    await self._task
-                raise
+            await self._task
         if self._upload_error is not None:
             raise self._upload_error
 
     async def _wait_for(self, predicate: Callable[[], object]) -> None:
         """Wait until something is true, or the application has ended."""
         task = self._task
-        if task is None or task.done() or predicate():
+        if task is None:
             return
-        waiting = asyncio.ensure_future(self._until(predicate))
         try:
-            await asyncio.wait({waiting, task}, return_when=asyncio.FIRST_COMPLETED)
+            await self._until(lambda: task.done() or predicate())
         except asyncio.CancelledError:
             task.cancel()
+            await asyncio.wait({task})
             raise
-        finally:
-            waiting.cancel()
 
     async def _until(self, predicate: Callable[[], object]) -> None:
-        async with self._changed:
-            await self._changed.wait_for(predicate)
+        while not predicate():
+            await self._changed.wait()
 
-    async def _tell(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     # The application's side.
 
     async def receive(self) -> Message:
         """Give the next event: the request body, then the client's leaving."""
-        if not self._has_left.is_set() and not self._is_body_sent:
-            message = await self._next_of_body()
-            if message is not None:
-                return message
+        if not self._has_left and self._body:
+            return self._body.popleft()
         self._listeners += 1
         try:
-            await self._has_left.wait()
+            if self._upload is not None and not self._has_left:
+                message = await self._next_of_upload(self._upload)
+                if message is not None:
+                    return message
+            await self._until(lambda: self._has_left)
         finally:
             self._listeners -= 1
-            await self._tell()
+            self._tell()
         return {"type": "http.disconnect"}
 
-    async def _next_of_body(self) -> Message | None:
-        if self._ahead is None:
-            self._ahead = await self._next_piece()
-        if self._has_left.is_set():
-            return None
-        following = await self._next_piece() if self._ahead is not None else None
-        if self._has_left.is_set():
-            return None
-        chunk, self._ahead = self._ahead, following
-        self._is_body_sent = following is None
-        return {
-            "type": "http.request",
-            "body": chunk or b"",
-            "more_body": not self._is_body_sent,
-        }
-
-    async def _next_piece(self) -> bytes | None:
-        """Wait for a piece of the upload, or for the client's leaving."""
-        step = asyncio.ensure_future(_next_of(self._body))
-        left = asyncio.ensure_future(self._has_left.wait())
+    async def _next_of_upload(self, upload: AsyncIterator[bytes]) -> Message | None:
+        """Wait for a piece of the body, or for the client's leaving."""
+        step = asyncio.ensure_future(_next_or_none(upload))
+        step.add_done_callback(lambda _: self._tell())
         try:
-            await asyncio.wait({step, left}, return_when=asyncio.FIRST_COMPLETED)
-            if not step.done():
+            await self._until(lambda: step.done() or self._has_left)
+            if self._has_left:
                 return None
-            return step.result()
+            chunk = step.result()
         except Exception as error:
+            # The client breaks off when its own source does.
             self._upload_error = error
-            self._has_left.set()
+            self._has_left = True
             return None
         finally:
             step.cancel()
-            left.cancel()
+        if chunk is None:
+            self._upload = None
+        return {
+            "type": "http.request",
+            "body": chunk or b"",
+            "more_body": chunk is not None,
+        }
 
     async def send(self, message: Message) -> None:
         """Take an event; wait while the client has not read what is there."""
-        kind = message["type"]
-        if kind != "http.response.body":
+        is_body = message["type"] == "http.response.body"
+        if not is_body or not self.is_live:
             self.events.append(message)
-            if kind == "http.response.start":
-                self.start = message
-                await self._tell()
-            return
-        chunk = message.get("body", b"")
-        if not self.is_live:
-            self.events.append(message)
-        elif chunk and self._chunks:
-            await self._until(lambda: not self._chunks or self._has_left.is_set())
-        if self._has_left.is_set():
-            return
-        if chunk:
+        if message["type"] == "http.response.start":
+            self.start = message
+        if is_body:
+            await self._take_body(message.get("body", b""))
+            self.is_complete = not message.get("more_body", False)
+        self._tell()
+
+    async def _take_body(self, chunk: bytes) -> None:
+        if self.is_live and chunk:
+            await self._until(lambda: not self._chunks or self._has_left)
+        if chunk and not self._has_left:
             self._chunks.append(chunk)
-        self.is_complete = not message.get("more_body", False)
-        await self._tell()
-
-    def collected(self) -> bytes:
-        """Return the body that was collected."""
-        return b"".join(self._chunks)
 
 
-async def _next_of(body: AsyncIterator[bytes]) -> bytes | None:
-    return await anext(body, None)
+def _body_events(body: bytes, chunk_size: int) -> list[Message]:
+    """Cut a body into events; one without a body has one empty event."""
+    starts = range(0, len(body), chunk_size) or range(1)
+    return [
+        {
+            "type": "http.request",
+            "body": body[start : start + chunk_size],
+            "more_body": start + chunk_size < len(body),
+        }
+        for start in starts
+    ]
+
+
+async def _next_or_none(upload: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(upload, None)

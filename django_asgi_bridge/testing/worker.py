@@ -7,6 +7,7 @@ one worker borrows the thread's database connections, and with them the transact
 that the test is in.
 """
 
+import asyncio
 import inspect
 import threading
 from collections.abc import Iterator
@@ -52,7 +53,7 @@ class _Worker(threading.Thread):
         # asgiref's own class, since nested calls of async_to_sync look into it.
         self.executor: Future[CurrentThreadExecutor] = Future()
         self._is_over: Future[None] = Future()
-        self._lent = {alias: connections[alias] for alias in connections}
+        self._lent = _connections_of_thread()
 
     def start(self) -> None:
         for connection in self._lent.values():
@@ -76,6 +77,20 @@ class _Worker(threading.Thread):
         self.join()
         for connection in self._lent.values():
             connection.dec_thread_sharing()
+
+
+def _connections_of_thread() -> dict[str, Any]:
+    """Return the connections that sync code of this thread has.
+
+    Under a running event loop ``connections`` has others, of the current context:
+    the loop is put aside for a moment, in which nothing is awaited.
+    """
+    loop = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        return {alias: connections[alias] for alias in connections}
+    finally:
+        asyncio._set_running_loop(loop)
 
 
 _lock = threading.Lock()

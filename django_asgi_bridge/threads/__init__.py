@@ -13,13 +13,8 @@ from django_asgi_bridge.conf import get_config
 from django_asgi_bridge.threads import connections
 from django_asgi_bridge.threads.driver import detached_tasks, drive
 from django_asgi_bridge.threads.lease import Lease, current_lease, lease_of_context
-from django_asgi_bridge.threads.pool import (
-    PINS_CURSOR,
-    PINS_NOTHING,
-    PINS_STATE,
-    PoolStats,
-    WorkerPool,
-)
+from django_asgi_bridge.threads.pool import PoolStats, WorkerPool
+from django_asgi_bridge.threads.worker import PINS_CURSOR, PINS_NOTHING, PINS_STATE
 
 __all__ = (
     "PINS_CURSOR",
@@ -89,7 +84,7 @@ async def run_apart(fn: Callable[..., R], *args: Any) -> R:
 
     For work that belongs to no request's thread, such as a write to a file.
     """
-    lease = new_lease()
+    lease = new_lease(on_detach=connections.leave_clean)
     lease.is_closed = True
     job = functools.partial(fn, *args)
     return await asyncio.wrap_future(lease.submit_call(job))

@@ -6,9 +6,10 @@ calling thread's, and never open one.
 
 import logging
 
-from django.db import connections
+from django.db import close_old_connections, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ("close_all", "drop_open_work", "has_open_work")
+__all__ = ("close_all", "drop_open_work", "has_open_work", "leave_clean")
 
 logger = logging.getLogger("django_asgi_bridge.threads")
 
@@ -18,12 +19,10 @@ def has_open_work() -> bool:
 
     That is an atomic block, or a transaction begun by hand (autocommit off).
     """
-    for connection in connections.all(initialized_only=True):
-        if connection.in_atomic_block:
-            return True
-        if connection.connection is not None and not connection.autocommit:
-            return True
-    return False
+    return any(
+        _is_in_the_middle(connection)
+        for connection in connections.all(initialized_only=True)
+    )
 
 
 def drop_open_work() -> None:
@@ -32,20 +31,34 @@ def drop_open_work() -> None:
     The next request on this thread must not find itself in somebody else's.
     """
     for connection in connections.all(initialized_only=True):
-        if connection.in_atomic_block or (
-            connection.connection is not None and not connection.autocommit
-        ):
-            logger.warning(
-                "a request left the connection %r inside a transaction; it is "
-                "closed and what was not committed is lost",
-                connection.alias,
-            )
-            raw = connection.connection
-            del connections[connection.alias]
-            if raw is not None:
-                raw.close()
+        if not _is_in_the_middle(connection):
+            continue
+        logger.warning(
+            "a request left the connection %r inside a transaction; it is "
+            "closed and what was not committed is lost",
+            connection.alias,
+        )
+        del connections[connection.alias]
+        try:
+            # close() would keep a SQLite database in memory open. A connection of a
+            # pool (OPTIONS["pool"]) goes back to it, which rolls back.
+            connection._close()  # type: ignore[attr-defined]
+        except Exception:
+            logger.exception("the connection %r could not be closed", connection.alias)
+
+
+def leave_clean() -> None:
+    """Do what a request does at its end: nothing of it stays on this thread."""
+    drop_open_work()
+    close_old_connections()
 
 
 def close_all() -> None:
     """Close this thread's connections, before the thread ends."""
     connections.close_all()
+
+
+def _is_in_the_middle(connection: BaseDatabaseWrapper) -> bool:
+    if connection.in_atomic_block:
+        return True
+    return connection.connection is not None and not connection.autocommit

@@ -16,13 +16,11 @@ import asyncio
 import contextvars
 import types
 from collections.abc import Callable, Coroutine, Generator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django_asgi_bridge.exceptions import PoolBusy
+from django_asgi_bridge.threads.hold import Hold
 from django_asgi_bridge.threads.jobs import ResumeJob, TripJob, rehome_locals
-
-if TYPE_CHECKING:
-    from django_asgi_bridge.threads.lease import Lease
 
 __all__ = ("Trip", "detached_tasks", "drive")
 
@@ -34,7 +32,7 @@ class Trip:
 
     def __init__(
         self,
-        lease: "Lease",
+        lease: Hold,
         fn: Callable[..., Any],
         args: tuple[Any, ...],
         *,
@@ -92,7 +90,8 @@ def _steps(
     error: BaseException | None,
     on_wait: Callable[[], None] | None,
 ) -> Generator[Any, Any, Any]:
-    run, send, throw = context.run, coroutine.send, coroutine.throw
+    run: Callable[..., Any] = context.run
+    send, throw = coroutine.send, coroutine.throw
     value: Any = None
     while True:
         try:
@@ -145,7 +144,7 @@ def _carry(context: contextvars.Context, trip: Trip) -> Generator[Any, Any, Any]
 
 
 def _wait(
-    lease: "Lease", job: TripJob
+    lease: Hold, job: TripJob
 ) -> Generator[Any, Any, asyncio.CancelledError | None]:
     """Wait for a job's end, answer what it asks for; tell of a cancellation."""
     cancelled: asyncio.CancelledError | None = None
@@ -168,22 +167,26 @@ def _wait(
                     yield from _answer(lease, job, cancelled)
                 except _Detached as left:
                     raise _leave(_await_end(lease, job, left.remainder)) from None
-            elif patience is not None and patience.when() <= job.loop.time():
-                if not job.is_done:
-                    raise _leave(_await_end(lease, job))
+            elif job.is_overdue and not job.is_done:
+                raise _leave(_await_end(lease, job))
     finally:
         if patience is not None:
             patience.cancel()
     return cancelled
 
 
-def _be_patient(lease: "Lease", job: TripJob) -> asyncio.TimerHandle:
+def _be_patient(lease: Hold, job: TripJob) -> asyncio.TimerHandle:
     """Give a running call of a cancelled request some time to end."""
     # A sync view inside asgiref's async_to_sync: as asgiref does, cancel what it
     # waits for.
     for task in job.task_context[:1]:
         task.cancel()
-    return job.loop.call_later(lease.detach_after, job.wake)
+    return job.loop.call_later(lease.detach_after, _lose_patience, job)
+
+
+def _lose_patience(job: TripJob) -> None:
+    job.is_overdue = True
+    job.wake()
 
 
 def _leave(rest: Coroutine[Any, Any, None]) -> _Detached:
@@ -191,12 +194,13 @@ def _leave(rest: Coroutine[Any, Any, None]) -> _Detached:
 
 
 def _answer(
-    lease: "Lease", job: TripJob, cancelled: BaseException | None
+    lease: Hold, job: TripJob, cancelled: BaseException | None
 ) -> Generator[Any, Any, None]:
     """Run the coroutine that the worker asks for and give it the result."""
     call, job.callback = job.callback, None
     if call is None:  # pragma: no cover - the caller tested it
         return
+    call.context.run(rehome_locals)
     try:
         call.value = yield from _steps(call.context, call.coroutine, cancelled, None)
     except _Detached:
@@ -204,17 +208,17 @@ def _answer(
         raise
     except BaseException as error:
         call.error = error
-    lease.pool.submit(lease, ResumeJob())
+    lease.pool.submit(lease, ResumeJob(call))
 
 
 async def _await_end(
-    lease: "Lease", job: TripJob, nested: "asyncio.Task[None] | None" = None
+    lease: Hold, job: TripJob, nested: "asyncio.Task[None] | None" = None
 ) -> None:
     """Wait in the background for a trip that its task has left."""
     if nested is not None:
         await asyncio.wait([nested])
         _refuse_callback(lease, job)
-    while not job.is_done:
+    while True:
         waiter = job.waiter = asyncio.get_running_loop().create_future()
         if job.is_done:
             return
@@ -223,12 +227,12 @@ async def _await_end(
         await waiter
 
 
-def _refuse_callback(lease: "Lease", job: TripJob) -> None:
+def _refuse_callback(lease: Hold, job: TripJob) -> None:
     call, job.callback = job.callback, None
     if call is not None:
         call.coroutine.close()
         call.error = asyncio.CancelledError()
-        lease.pool.submit(lease, ResumeJob())
+        lease.pool.submit(lease, ResumeJob(call))
 
 
 async def _finish(
@@ -252,7 +256,7 @@ def _resumed(
     return (yield from _steps(context, coroutine, asyncio.CancelledError(), None))
 
 
-def _expire(lease: "Lease", job: TripJob) -> None:
+def _expire(lease: Hold, job: TripJob) -> None:
     if lease.pool.withdraw(lease, job):
         job.refuse(lease.busy_error())
 

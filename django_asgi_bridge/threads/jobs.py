@@ -7,6 +7,7 @@ context and awaited by its driver; a ``FutureJob`` is what asgiref's
 
 import asyncio
 import contextvars
+import functools
 import os
 import threading
 from collections.abc import Callable, Coroutine
@@ -16,13 +17,13 @@ from typing import Any
 from asgiref import local as asgiref_local
 from asgiref.sync import SyncToAsync
 
-from django_asgi_bridge.threads.pool import PINS_NOTHING
+from django_asgi_bridge.threads.worker import PINS_NOTHING
 
 __all__ = ("CallBack", "FutureJob", "ResumeJob", "TripJob", "current_trip")
 
 # asgiref 3.12 and later tag the values of a Local with their thread; earlier
 # releases carry them as plain context variables.
-_STORAGE: type | None = getattr(asgiref_local, "_Storage", None)
+_STORAGE: Any = getattr(asgiref_local, "_Storage", None)
 
 
 class CallBack:
@@ -53,11 +54,13 @@ class TripJob:
         "context",
         "error",
         "fn",
+        "is_cursor_open",
         "is_done",
+        "is_overdue",
         "is_patient",
-        "is_resume",
         "loop",
         "pins",
+        "resumes",
         "task_context",
         "value",
         "waiter",
@@ -78,9 +81,12 @@ class TripJob:
         self.loop = loop
         self.pins = pins
         self.is_patient = is_patient
-        self.is_resume = False
+        self.resumes = None
+        self.is_cursor_open = None
         self.callback: CallBack | None = None
         self.is_done = False
+        # The request was cancelled and has waited long enough.
+        self.is_overdue = False
         self.value: Any = None
         self.error: BaseException | None = None
         self.task_context: list[asyncio.Task[Any]] = []
@@ -135,19 +141,33 @@ class TripJob:
 class FutureJob:
     """A call whose outcome goes to a ``concurrent.futures.Future``."""
 
-    __slots__ = ("call", "future", "is_patient", "is_resume", "pins")
+    __slots__ = (
+        "call",
+        "future",
+        "is_cursor_open",
+        "is_patient",
+        "pins",
+        "resumes",
+        "tell",
+    )
 
     def __init__(
-        self, call: Callable[[], Any], future: "Future[Any]", pins: bool
+        self,
+        call: Callable[[], Any],
+        future: "Future[Any]",
+        pins: int,
+        is_cursor_open: Callable[[], bool] | None = None,
     ) -> None:
         self.call = call
         self.future = future
         self.pins = pins
+        self.is_cursor_open = is_cursor_open
         self.is_patient = False
-        self.is_resume = False
+        self.resumes = None
+        self.tell: Callable[[], None] | None = None
 
     def execute(self) -> None:
-        """Make the call unless its future was cancelled."""
+        """Make the call unless its future was cancelled; keep its outcome."""
         if not self.future.set_running_or_notify_cancel():
             return
         outer = getattr(_here, "trip", None)
@@ -155,14 +175,17 @@ class FutureJob:
         try:
             value = self.call()
         except BaseException as error:
-            self.future.set_exception(error)
+            self.tell = functools.partial(self.future.set_exception, error)
         else:
-            self.future.set_result(value)
+            self.tell = functools.partial(self.future.set_result, value)
         finally:
             _here.trip = outer
 
     def deliver(self) -> None:
-        """Do nothing: the future told its waiters already."""
+        """Tell whoever waits for the future, now that the worker is free."""
+        tell, self.tell = self.tell, None
+        if tell is not None:
+            tell()
 
     def refuse(self, error: BaseException) -> None:
         """Let whoever waits for the future see ``error``."""
@@ -173,12 +196,13 @@ class FutureJob:
 class ResumeJob:
     """The end of a parked worker's wait; needs a running slot as any job does."""
 
-    __slots__ = ("is_patient", "is_resume", "pins")
+    __slots__ = ("is_cursor_open", "is_patient", "pins", "resumes")
 
-    def __init__(self) -> None:
+    def __init__(self, call: CallBack) -> None:
+        self.resumes = call
         self.is_patient = True
-        self.is_resume = True
         self.pins = PINS_NOTHING
+        self.is_cursor_open = None
 
     def execute(self) -> None:
         """Do nothing: the parked worker goes on by itself."""

@@ -9,11 +9,14 @@ it finds the request's lease by a context variable.
 """
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import inspect
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Executor, Future
+from types import GeneratorType
 from typing import Any, TypeVar
 
 from asgiref.sync import (
@@ -24,19 +27,19 @@ from asgiref.sync import (
     sync_to_async,
 )
 
-from django_asgi_bridge.exceptions import PoolBusy
 from django_asgi_bridge.threads.driver import Trip
+from django_asgi_bridge.threads.hold import Hold
 from django_asgi_bridge.threads.jobs import (
     CallBack,
     FutureJob,
     current_trip,
+    rehome_locals,
 )
-from django_asgi_bridge.threads.pool import (
+from django_asgi_bridge.threads.pool import WorkerPool
+from django_asgi_bridge.threads.worker import (
     PINS_CURSOR,
     PINS_NOTHING,
     PINS_STATE,
-    PoolLease,
-    WorkerPool,
 )
 
 __all__ = ("Lease", "current_lease", "lease_of_context")
@@ -44,19 +47,18 @@ __all__ = ("Lease", "current_lease", "lease_of_context")
 R = TypeVar("R")
 
 
-class Lease(PoolLease):
+class Lease(Hold):
     """A request's worker: taken at its first sync call, given back at its end.
 
     Args:
         pool: where the worker comes from.
         queue_timeout: seconds a call may wait for a worker before ``PoolBusy``.
         detach_after: seconds a cancelled request waits for its running call.
-        on_attach: called on a worker before the first call that it makes for
-            this lease.
-        on_detach: called on the worker after the last one.
+        on_attach: see ``PoolLease``.
+        on_detach: see ``PoolLease``.
     """
 
-    __slots__ = ("atomic_task", "detach_after", "is_direct", "owner", "queue_timeout")
+    __slots__ = ("atomic_task", "is_direct", "owner")
 
     def __init__(
         self,
@@ -67,12 +69,17 @@ class Lease(PoolLease):
         on_attach: Callable[[], None] | None = None,
         on_detach: Callable[[], None] | None = None,
     ) -> None:
-        super().__init__(pool, on_attach, on_detach)
-        self.queue_timeout = queue_timeout
-        self.detach_after = detach_after
+        super().__init__(
+            pool,
+            queue_timeout=queue_timeout,
+            detach_after=detach_after,
+            on_attach=on_attach,
+            on_detach=on_detach,
+        )
         self.is_direct = True
         # Whoever serves the request; this room never looks into it.
         self.owner: Any = None
+        # The task inside an ``async with atomic()`` block.
         self.atomic_task: asyncio.Task[Any] | None = None
 
     def enter(self) -> None:
@@ -136,9 +143,10 @@ class Lease(PoolLease):
         kept = dict(vars(asgiref_thread))
         trip.callback = call
         trip.wake_driver()
-        self.pool.park(self)
+        self.pool.park(self, call)
         vars(asgiref_thread).update(kept)
         _take_over(context)
+        rehome_locals()
         if call.error is not None:
             raise call.error
         result: R = call.value
@@ -147,27 +155,33 @@ class Lease(PoolLease):
     def submit_call(self, call: Callable[[], R]) -> "Future[R]":
         """Queue a call that asgiref makes; see ``concurrent.futures.Executor``."""
         if self.atomic_task is not None:
-            _require_owner(self.atomic_task)
+            self.require_atomic_task()
         future: Future[R] = Future()
-        job = FutureJob(call, future, _pins(call))
+        job = FutureJob(call, future, *_pins(call))
         if self.pool.submit(self, job):
             try:
                 loop = asyncio.get_running_loop()
             except RuntimeError:
                 return future
             timer = loop.call_later(self.queue_timeout, _expire, self, job)
-            future.add_done_callback(lambda _: loop.call_soon_threadsafe(timer.cancel))
+            settled = functools.partial(_settled, self, job, loop, timer)
+            future.add_done_callback(settled)
         return future
 
-    def busy_error(self) -> PoolBusy:
-        """Return the error for a call that waited too long."""
-        stats = self.pool.stats()
-        return PoolBusy(
-            f"no worker thread came free within {self.queue_timeout:g} s: "
-            f"{stats.running} calls run, ASGI_BRIDGE['THREADS'] is "
-            f"{self.pool.threads}; {stats.threads} threads exist, "
-            f"ASGI_BRIDGE['MAX_THREADS'] is {self.pool.max_threads}."
-        )
+    def require_atomic_task(self) -> None:
+        """Refuse tasks other than the one inside an ``async with atomic()`` block.
+
+        Raises:
+            RuntimeError: the calling task is another one.
+        """
+        owner = self.atomic_task
+        if owner is not None and asyncio.current_task() is not owner:
+            raise RuntimeError(
+                "a second task used the database inside an 'async with atomic()' "
+                f"block of task {owner.get_name()!r}: a transaction belongs to one "
+                "task; run the queries one after the other in that task, or start "
+                "the other task outside the block."
+            )
 
 
 current_lease: contextvars.ContextVar[Lease] = contextvars.ContextVar(
@@ -183,7 +197,7 @@ def lease_of_context() -> Lease | None:
 class _LeaseExecutor(Executor):
     """What asgiref submits to; finds the lease of the calling context."""
 
-    def submit(  # type: ignore[override]  # positional-only in typeshed
+    def submit(
         self, fn: Callable[..., R], /, *args: Any, **kwargs: Any
     ) -> "Future[R]":
         call = functools.partial(fn, *args, **kwargs) if args or kwargs else fn
@@ -222,7 +236,21 @@ def _expire(lease: Lease, job: FutureJob) -> None:
         job.refuse(lease.busy_error())
 
 
-def _pins(call: Callable[..., Any]) -> int:
+def _settled(
+    lease: Lease,
+    job: FutureJob,
+    loop: asyncio.AbstractEventLoop,
+    timer: asyncio.TimerHandle,
+    future: "Future[Any]",
+) -> None:
+    if future.cancelled():
+        # Nobody waits for it: it must not take a worker.
+        lease.pool.withdraw(lease, job)
+    with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+        loop.call_soon_threadsafe(timer.cancel)
+
+
+def _pins(call: Callable[..., Any]) -> tuple[int, Callable[[], bool] | None]:
     """Tell what a call of asgiref's may leave on its thread.
 
     asgiref wraps the function: ``partial(handler, loop, exc, tasks, run, child)``
@@ -230,25 +258,27 @@ def _pins(call: Callable[..., Any]) -> int:
     unknown code.
     """
     try:
-        function = inspect.unwrap(call.args[-1].func)  # type: ignore[attr-defined]
+        child = call.args[-1]  # type: ignore[attr-defined]
+        function = inspect.unwrap(child.func)
         module: str = function.__module__ or ""
     except (AttributeError, IndexError):
-        return PINS_STATE
+        return PINS_STATE, None
     if not module.startswith(_ORM_MODULES):
-        return PINS_STATE
-    # A method is one query. A closure of the ORM, such as the chunks of
-    # aiterator(), holds an open cursor between its calls.
-    return PINS_NOTHING if hasattr(function, "__self__") else PINS_CURSOR
+        return PINS_STATE, None
+    if hasattr(function, "__self__"):
+        # A method is one query.
+        return PINS_NOTHING, None
+    # A closure of the ORM, such as the chunks of aiterator(), holds an open cursor
+    # between its calls: as long as the generator it is given has not ended.
+    generators = [each for each in child.args if isinstance(each, GeneratorType)]
+    if not generators:
+        return PINS_CURSOR, None
+    return PINS_CURSOR, functools.partial(_is_under_way, weakref.ref(generators[0]))
+
+
+def _is_under_way(reference: "weakref.ref[GeneratorType[Any, Any, Any]]") -> bool:
+    generator = reference()
+    return generator is not None and generator.gi_frame is not None
 
 
 _ORM_MODULES = ("django.db.models.", "django.contrib.sessions.backends.")
-
-
-def _require_owner(owner: "asyncio.Task[Any]") -> None:
-    if asyncio.current_task() is not owner:
-        raise RuntimeError(
-            "a second task used the database inside an 'async with atomic()' block "
-            f"of task {owner.get_name()!r}: a transaction belongs to one task; "
-            "run the queries one after the other in that task, or start the other "
-            "task outside the block."
-        )

@@ -18,106 +18,13 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
-from typing import Final, Protocol
 
 from django_asgi_bridge.exceptions import PoolBusy
+from django_asgi_bridge.threads.worker import PINS_NOTHING, Job, PoolLease, Worker
 
-__all__ = (
-    "PINS_CURSOR",
-    "PINS_NOTHING",
-    "PINS_STATE",
-    "Job",
-    "PoolLease",
-    "PoolStats",
-    "Worker",
-    "WorkerPool",
-)
+__all__ = ("PoolStats", "WorkerPool")
 
 logger = logging.getLogger("django_asgi_bridge.threads")
-
-
-PINS_NOTHING: Final = 0
-"""A call that leaves nothing behind on its thread."""
-
-PINS_STATE: Final = 1
-"""Unknown code: it may keep thread-locals, so the lease keeps its thread."""
-
-PINS_CURSOR: Final = 2
-"""An iteration over an open cursor: the connection must stay as it is."""
-
-
-class Job(Protocol):
-    """One call that a worker makes."""
-
-    is_resume: bool
-    """Ends the wait of a parked worker; it is not a call of its own."""
-
-    is_patient: bool
-    """Waits for a worker as long as it takes and is never refused."""
-
-    pins: int
-    """What it may leave on its thread: one of the ``PINS_*`` numbers."""
-
-    def execute(self) -> None:
-        """Make the call on the worker's thread and keep its outcome; never raises."""
-
-    def deliver(self) -> None:
-        """Hand the outcome to whoever waits for it."""
-
-    def refuse(self, error: BaseException) -> None:
-        """Tell whoever waits that the call will not be made."""
-
-
-class PoolLease:
-    """One request's hold on the pool: at most one worker, one running job."""
-
-    __slots__ = (
-        "__weakref__",
-        "active",
-        "has_open_work",
-        "is_closed",
-        "is_per_call",
-        "is_pinned",
-        "is_waiting",
-        "on_attach",
-        "on_detach",
-        "parked",
-        "pending",
-        "pool",
-        "worker",
-    )
-
-    def __init__(
-        self,
-        pool: "WorkerPool",
-        on_attach: Callable[[], None] | None = None,
-        on_detach: Callable[[], None] | None = None,
-    ) -> None:
-        self.pool = pool
-        self.on_attach = on_attach
-        self.on_detach = on_detach
-        self.worker: Worker | None = None
-        self.active: Job | None = None
-        self.pending: deque[Job] = deque()
-        self.parked = 0
-        self.is_waiting = False
-        # Something on the thread must not be lost before the lease ends.
-        self.is_pinned = False
-        # The thread is inside a transaction.
-        self.has_open_work = False
-        # The worker goes back after each call that pins nothing.
-        self.is_per_call = False
-        # The request is over; a late call gets a worker for itself alone.
-        self.is_closed = False
-
-    def keeps(self, job: Job, has_open_work: bool) -> bool:
-        """Tell whether the worker stays with the lease after ``job``."""
-        if self.is_closed:
-            return False
-        if self.is_per_call:
-            return has_open_work or self.is_pinned or job.pins >= PINS_CURSOR
-        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +80,7 @@ class WorkerPool:
         self.has_open_work = has_open_work
         self.on_thread_end = on_thread_end
         self._lock = threading.Lock()
+        self._pid = os.getpid()
         self._started = 0
         self._workers: set[Worker] = set()
         # A stack: the worker used last is used next, so that the others and
@@ -186,7 +94,8 @@ class WorkerPool:
         self._idle_leases: dict[PoolLease, None] = {}
         self._is_closed = False
         self._trips = 0
-        _end_at_exit(self)
+        _pools.add(self)
+        _watch_exit()
 
     def stats(self) -> PoolStats:
         """Return the counts of this moment."""
@@ -213,22 +122,31 @@ class WorkerPool:
 
         Raises:
             PoolBusy: ``max_queue`` leases are waiting already.
+            RuntimeError: the pool is that of a parent process; its threads are
+                not in this one.
         """
+        if self._pid != os.getpid():
+            raise RuntimeError(
+                f"these worker threads are those of process {self._pid}, and this "
+                f"is its forked child {os.getpid()}: run code of the child in a "
+                "context of its own, contextvars.Context().run(function)."
+            )
         with self._lock:
             lease.pending.append(job)
-            if lease.active is not None or lease.is_waiting:
+            if lease.is_waiting:
+                return True
+            if lease.active is not None or lease.next_job() is None:
                 return False
             if self._start(lease):
                 return False
-            if lease.worker is None and not job.is_patient:
-                if len(self._waiting) >= self.max_queue:
-                    lease.pending.pop()
-                    raise PoolBusy(
-                        f"{len(self._waiting)} requests wait for a worker thread "
-                        f"already; ASGI_BRIDGE['MAX_QUEUE'] allows {self.max_queue}."
-                    )
-            lease.is_waiting = True
-            (self._waiting if lease.worker is None else self._resuming).append(lease)
+            is_queue_full = len(self._waiting) >= self.max_queue
+            if is_queue_full and lease.worker is None and not job.is_patient:
+                lease.pending.pop()
+                raise PoolBusy(
+                    f"{len(self._waiting)} requests wait for a worker thread "
+                    f"already; ASGI_BRIDGE['MAX_QUEUE'] allows {self.max_queue}."
+                )
+            self._enqueue(lease)
             return True
 
     def withdraw(self, lease: PoolLease, job: Job) -> bool:
@@ -238,7 +156,7 @@ class WorkerPool:
                 lease.pending.remove(job)
             except ValueError:
                 return False
-            if lease.is_waiting and not lease.pending:
+            if lease.is_waiting and lease.next_job() is None:
                 lease.is_waiting = False
                 queue = self._waiting if lease.worker is None else self._resuming
                 queue.remove(lease)
@@ -253,30 +171,42 @@ class WorkerPool:
         """
         with self._lock:
             lease.is_closed = True
-            if lease.active is None and not lease.is_waiting and not lease.parked:
+            if lease.worker is None or lease.parked:
+                return
+            if lease.on_detach is not None:
+                # The job that ran last did not know that it was.
+                lease.pending.append(_Farewell())
+            if lease.active is not None or lease.is_waiting:
+                return
+            if lease.on_detach is None:
                 self._let_go(lease)
                 self._start_waiting()
+            elif not self._start(lease):
+                self._enqueue(lease)
 
-    def park(self, lease: PoolLease) -> None:
+    def park(self, lease: PoolLease, awaited: object) -> None:
         """Wait on the lease's worker for a resume job, running nested jobs meanwhile.
 
         Called on the worker itself, from inside a job. The slot is free while it
         waits.
+
+        Args:
+            awaited: what the resume job names in ``resumes``.
         """
         worker = lease.worker
         if worker is None:  # pragma: no cover - a worker always holds its lease
             raise RuntimeError("only the worker of a lease can be parked")
         with self._lock:
             outer = lease.active
-            lease.parked += 1
+            lease.parked.append(awaited)
             self._running -= 1
             lease.active = None
-            if lease.pending and self._running < self.threads:
+            if lease.next_job() is not None:
                 self._start(lease)
             self._start_waiting()
         worker.serve_until_resumed()
         with self._lock:
-            lease.parked -= 1
+            lease.parked.pop()
             lease.active = outer
 
     def shutdown(self, timeout: float = 5.0) -> None:
@@ -302,22 +232,19 @@ class WorkerPool:
 
     # What a worker reports; the lock is not held.
 
-    def job_done(self, lease: PoolLease, job: Job, has_open_work: bool) -> Job | None:
+    def job_done(self, lease: PoolLease) -> Job | None:
         """Note that a job ended; return the next one that the same worker runs."""
         with self._lock:
-            lease.has_open_work = has_open_work
-            pinning = PINS_CURSOR if lease.is_per_call else PINS_STATE
-            if job.pins >= pinning:
-                lease.is_pinned = True
-            if lease.pending and not self._resuming:
+            following = lease.next_job()
+            if following is not None and not self._resuming:
                 self._trips += 1
-                lease.active = lease.pending.popleft()
-                return lease.active
+                lease.pending.remove(following)
+                lease.active = following
+                return following
             lease.active = None
             self._running -= 1
-            if lease.pending:
-                lease.is_waiting = True
-                self._resuming.append(lease)
+            if following is not None:
+                self._enqueue(lease)
             else:
                 self._let_go(lease)
             self._start_waiting()
@@ -339,8 +266,13 @@ class WorkerPool:
 
     # The scheduler; the lock is held.
 
+    def _enqueue(self, lease: PoolLease) -> None:
+        lease.is_waiting = True
+        (self._waiting if lease.worker is None else self._resuming).append(lease)
+
     def _start(self, lease: PoolLease) -> bool:
-        if self._running >= self.threads:
+        job = lease.next_job()
+        if job is None or self._running >= self.threads:
             return False
         worker = lease.worker or self._attach(lease)
         if worker is None:
@@ -349,52 +281,55 @@ class WorkerPool:
         self._trips += 1
         self._idle_leases.pop(lease, None)
         lease.is_waiting = False
-        lease.active = lease.pending.popleft()
-        worker.inbox.put((lease, lease.active))
+        lease.pending.remove(job)
+        lease.active = job
+        worker.inbox.put((lease, job))
         return True
 
-    def _attach(self, lease: PoolLease) -> "Worker | None":
-        if self._idle:
-            worker = self._idle.pop()
-        elif len(self._workers) < self.max_threads:
-            worker = Worker(self, self._started + 1)
-            try:
-                worker.start()
-            except RuntimeError:
-                # The system has no thread left: wait as if the pool were full.
-                logger.exception("a worker thread could not be started")
-                return None
-            self._started += 1
-            self._workers.add(worker)
-        elif self._idle_leases:
-            self._detach(next(iter(self._idle_leases)))
-            worker = self._idle.pop()
-        else:
+    def _attach(self, lease: PoolLease) -> Worker | None:
+        worker = self._idle.pop() if self._idle else None
+        if worker is None and len(self._workers) < self.max_threads:
+            worker = self._start_thread()
+        if worker is None and self._idle_leases:
+            worker = self._take_from(next(iter(self._idle_leases)))
+        if worker is not None:
+            worker.has_to_attach = True
+            lease.worker = worker
+        return worker
+
+    def _start_thread(self) -> Worker | None:
+        worker = Worker(self, self._started + 1)
+        try:
+            worker.start()
+        except RuntimeError:
+            # The system has no thread left: go on as if the pool were full.
+            logger.exception("a worker thread could not be started")
             return None
-        worker.has_to_attach = True
-        lease.worker = worker
+        self._started += 1
+        self._workers.add(worker)
         return worker
 
     def _let_go(self, lease: PoolLease) -> None:
         if lease.worker is None or lease.parked:
             return
-        is_pinned = lease.is_pinned or lease.has_open_work
-        if lease.is_closed or (lease.is_per_call and not is_pinned):
-            self._detach(lease)
-        elif not is_pinned:
+        if not lease.keeps_worker():
+            worker = self._take_from(lease)
+            if self._is_closed:
+                worker.inbox.put(None)
+            else:
+                self._idle.append(worker)
+        elif not lease.is_held():
             self._idle_leases[lease] = None
 
-    def _detach(self, lease: PoolLease) -> None:
+    def _take_from(self, lease: PoolLease) -> Worker:
         worker = lease.worker
         if worker is None:  # pragma: no cover - callers test it
-            return
+            raise RuntimeError("the lease has no worker")
         lease.worker = None
         lease.is_pinned = lease.has_open_work = False
+        lease.cursors.clear()
         self._idle_leases.pop(lease, None)
-        if self._is_closed:
-            worker.inbox.put(None)
-        else:
-            self._idle.append(worker)
+        return worker
 
     def _start_waiting(self) -> None:
         for queue in (self._resuming, self._waiting):
@@ -405,92 +340,39 @@ class WorkerPool:
                 queue.popleft()
 
 
-class Worker(threading.Thread):
-    """One thread of the pool."""
+class _Farewell:
+    """The last job of a lease: its worker detaches, nothing else."""
 
-    def __init__(self, pool: WorkerPool, number: int) -> None:
-        # A daemon, so that a stuck view cannot keep the process from ending;
-        # the pool joins its idle workers at exit.
-        super().__init__(name=f"django-asgi-bridge-{number}", daemon=True)
-        self.pool = pool
-        self.inbox: SimpleQueue[tuple[PoolLease, Job] | None] = SimpleQueue()
-        self.has_to_attach = True
+    __slots__ = ()
 
-    def run(self) -> None:
-        """Take jobs until the pool says stop or nothing came for long enough."""
-        pool = self.pool
-        try:
-            while True:
-                try:
-                    item = self.inbox.get(timeout=pool.idle_timeout)
-                except Empty:
-                    if pool.retire(self):
-                        return
-                    continue
-                if item is None:
-                    return
-                self._run_jobs(*item)
-                del item
-        finally:
-            _call(pool.on_thread_end)
-            pool.ended(self)
+    resumes = None
+    is_patient = True
+    pins = PINS_NOTHING
+    is_cursor_open = None
 
-    def serve_until_resumed(self) -> None:
-        """Run nested jobs until the resume job of the innermost wait comes."""
-        while True:
-            item = self.inbox.get()
-            if item is None:
-                # Told to end while a job is under way: end after it.
-                self.inbox.put(None)
-                continue
-            lease, job = item
-            del item
-            if job.is_resume or self._run_jobs(lease, job):
-                return
+    def execute(self) -> None:
+        """Do nothing."""
 
-    def _run_jobs(self, lease: PoolLease, job: Job) -> bool:
-        """Run a job and those that queued behind it; tell whether one was a resume."""
-        pool = self.pool
-        following: Job | None = job
-        while following is not None:
-            job = following
-            if job.is_resume:
-                return True
-            if self.has_to_attach:
-                self.has_to_attach = False
-                _call(lease.on_attach)
-            job.execute()
-            has_open_work = not lease.is_closed and bool(_call(pool.has_open_work))
-            if not lease.parked and not lease.keeps(job, has_open_work):
-                _call(lease.on_detach)
-            following = pool.job_done(lease, job, has_open_work)
-            job.deliver()
-        return False
+    def deliver(self) -> None:
+        """Do nothing: nobody waits."""
 
-
-def _call(hook: Callable[[], object] | None) -> object:
-    """Call a hook that must not take the worker down with it."""
-    if hook is None:
-        return None
-    try:
-        return hook()
-    except Exception:
-        logger.exception("a hook of the worker threads failed")
-        return None
+    def refuse(self, error: BaseException) -> None:
+        """Do nothing: nobody waits."""
 
 
 _pools: "weakref.WeakSet[WorkerPool]" = weakref.WeakSet()
+_is_exit_watched = False
 
 
-def _end_at_exit(pool: WorkerPool) -> None:
-    if not _pools:
-        atexit.register(_shutdown_pools, os.getpid())
-    _pools.add(pool)
+def _watch_exit() -> None:
+    global _is_exit_watched
+    if not _is_exit_watched:
+        _is_exit_watched = True
+        atexit.register(_shutdown_pools)
 
 
-def _shutdown_pools(pid: int) -> None:
-    if os.getpid() != pid:
-        # A forked child has none of its parent's threads.
-        return
+def _shutdown_pools() -> None:
     for pool in list(_pools):
-        pool.shutdown(timeout=1.0)
+        # A forked child has none of its parent's threads.
+        if pool._pid == os.getpid():
+            pool.shutdown(timeout=1.0)

@@ -94,8 +94,10 @@ def _replace_handler() -> None:
 
     import django.core.asgi
 
-    django.core.asgi.ASGIHandler = bridge.ASGIHandler  # type: ignore[attr-defined] # a module global
-    django.core.asgi.get_asgi_application = django_asgi_bridge.asgi.get_asgi_application
+    vars(django.core.asgi).update(
+        ASGIHandler=bridge.ASGIHandler,
+        get_asgi_application=django_asgi_bridge.asgi.get_asgi_application,
+    )
 
     import django.contrib.staticfiles.handlers
 

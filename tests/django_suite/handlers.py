@@ -197,7 +197,7 @@ class _ExchangeMixin(ASGIHandler):
             request_started.connect(close_old_connections)
             request_finished.connect(close_old_connections)
         if exchange.request is not None:
-            conditional_content_removal(exchange.request, response)  # type: ignore[arg-type] # any request
+            conditional_content_removal(exchange.request, response)
         return response, exchange.request
 
     def create_request(self, scope: Any, body_file: Any) -> Any:
@@ -289,7 +289,11 @@ def scope_from_environ(environ: _Environ) -> tuple[_Scope, _Environ]:
         elif name not in ENVIRON_IN_SCOPE and not name.startswith("wsgi."):
             extra_meta[name] = value
     root_path = _latin1(environ.get("SCRIPT_NAME", ""))
-    path = root_path + b"/" + _latin1(environ.get("PATH_INFO", "")).removeprefix(b"/")
+    path = (
+        root_path.rstrip(b"/")
+        + b"/"
+        + _latin1(environ.get("PATH_INFO", "")).removeprefix(b"/")
+    )
     scope = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.5"},

@@ -7,13 +7,14 @@ say what they are made of. ``DIFFERENCES`` names what is meant to differ.
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 from urllib.parse import urlencode
 
 import django
 
 from tests.http.support import Request
-from tests.http.views import VIEWS
+from tests.http import views
 
 __all__ = ("CASES", "DIFFERENCES", "Case", "Difference", "Observed", "expected_of")
 
@@ -44,8 +45,8 @@ DJANGO: dict[str, str] = {
 }
 """Django's own middleware, in an order in which they work together."""
 
-if django.VERSION < (6, 0):
-    del DJANGO["csp"]
+NEW = frozenset({"csp"} if django.VERSION < (6, 0) else ())
+"""What this Django does not have; the corpus is the same without it."""
 
 DEFAULT = ("security", "session", "common", "csrf", "auth", "message", "xframe")
 """What ``startproject`` writes."""
@@ -102,6 +103,8 @@ FAULTY = (
 )
 """Middleware that breaks."""
 
+VIEWS = tuple(name for name in views.VIEWS if not name.endswith("thread"))
+
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = (
     b"--edge\r\n"
@@ -131,6 +134,9 @@ METHODS: dict[str, Request] = {
     "get-etag": Request(headers=(("If-None-Match", '"v1", "v2"'),)),
     "get-bad-host": Request(headers=(("X-Forwarded-Host", "bad host"),)),
     "head": Request(method="HEAD"),
+    "head-cookies": Request(
+        method="HEAD", headers=(("Cookie", f"sessionid={'s' * 32}"),)
+    ),
     "options": Request(method="OPTIONS"),
     "form": Request(
         method="POST",
@@ -238,32 +244,50 @@ class Difference:
     name: str
     reason: str
     applies: Callable[[Case, Observed], bool]
-    adapt: Callable[[Observed], Observed]
+    adapt: Callable[[Case, Observed], Observed]
 
 
 def _without_body(case: Case, seen: Observed) -> bool:
     return case.request.method == "HEAD" or seen.status in {204, 304}
 
 
-def _cut_body(seen: Observed) -> Observed:
+def _cut_body(case: Case, seen: Observed) -> Observed:
     # Nobody asks the iterator for what will not be sent.
     trace = (each for each in seen.trace if not each.startswith(("part", "stream")))
     return replace(seen, body=b"", trace=tuple(trace))
 
 
 def _is_file(case: Case, seen: Observed) -> bool:
-    is_sent = ("Content-Length", "240000") in seen.headers and seen.status == 200
-    return is_sent and not _without_body(case, seen) and bool(seen.body)
+    return ("Content-Length", "240000") in seen.headers and seen.status == 200
 
 
 def _is_too_big(case: Case, seen: Observed) -> bool:
-    return any(
-        log[0] == "django.security.RequestDataTooBig" or "RequestDataTooBig" in log[2]
-        for log in seen.logs
+    return any(log[0] == "django.security.RequestDataTooBig" for log in seen.logs)
+
+
+def _is_refused_early(case: Case, seen: Observed) -> bool:
+    return case.id.startswith("too-big-async")
+
+
+def _refused(case: Case, seen: Observed) -> Observed:
+    body = b"413 Content Too Large\n"
+    message = (
+        f"Content Too Large: {case.request.path!r}: a body of 5005 bytes is over the "
+        "limit of 1000"
+    )
+    return Observed(
+        413,
+        (
+            ("Content-Type", "text/plain; charset=utf-8"),
+            ("Content-Length", str(len(body))),
+            ("Connection", "close"),
+        ),
+        body,
+        (("django.request", "WARNING", message, 413, None),),
     )
 
 
-def _accept_ranges(seen: Observed) -> Observed:
+def _accept_ranges(case: Case, seen: Observed) -> Observed:
     return replace(seen, headers=(*seen.headers, ("Accept-Ranges", "bytes")))
 
 
@@ -274,6 +298,19 @@ DIFFERENCES: tuple[Difference, ...] = (
         "servers do not all",
         _without_body,
         _cut_body,
+    ),
+    Difference(
+        "too large a body for an async view is refused before middleware runs",
+        "request.body is there for async views without waiting, so the body comes "
+        "first, and DATA_UPLOAD_MAX_MEMORY_SIZE holds while it comes",
+        _is_refused_early,
+        _refused,
+    ),
+    Difference(
+        "413 instead of 400",
+        "RFC 9110 section 15.5.14: content that is too large has a status of its own",
+        _is_too_big,
+        lambda case, seen: replace(seen, status=413),
     ),
     Difference(
         "FileResponse has Accept-Ranges",
@@ -288,7 +325,7 @@ def expected_of(case: Case, seen: Observed) -> Observed:
     """Turn what WSGI shows into what is expected here."""
     for difference in DIFFERENCES:
         if difference.applies(case, seen):
-            seen = difference.adapt(seen)
+            seen = difference.adapt(case, seen)
     return seen
 
 
@@ -328,13 +365,38 @@ def _systematic() -> Iterator[Case]:
         ):
             stack = _paths("security", one, "common", "EveryHook")
             yield Case(f"{one}-{path.strip('/')}", stack, _request("get-agent", path))
+    for path, method in product(
+        ("/hello/", "/async-body/", "/echo/", "/nowhere/"),
+        ("form", "json", "multipart", "put"),
+    ):
+        for one in ("ChangesUrlconf", "ChangesPath", "ChangesMethod", "sync_only"):
+            stack = _paths(one, "common", "csrf")
+            yield Case(f"{one}-{path.strip('/')}-{method}", stack, _request(method, path))
+    for outer, inner in product(
+        ("Blocking", "EveryHook", "both", "async_only", "AsyncViewHook"),
+        ("LosesResponse", "ResponseBug", "RequestMissing", "AnswersRequest"),
+    ):
+        for view in ("hello", "async-hello"):
+            stack = _paths(outer, inner, "RequestOnly", "EveryHookInside")
+            yield Case(f"{outer}+{inner}-{view}", stack, _request("get", f"/{view}/"))
     yield from _languages()
+    yield from _blocking()
     yield from _special()
 
 
 def _languages() -> Iterator[Case]:
     for first in (("locale",), (), ("ChangesLanguage",), ("locale", "ChangesLanguage")):
         stack = _paths(*first, "common", "EveryHook")
+        for path, method in product(
+            ("/en/echo/", "/de/async-echo/", "/fr/async-body/", "/async-read/"),
+            ("form", "json", "multipart"),
+        ):
+            yield Case(
+                f"i18n-{'+'.join(first) or 'none'}-{path.strip('/')}-{method}",
+                stack,
+                _request(method, path),
+                urlconf="tests.http.urls_i18n",
+            )
         for path in (
             "/en/where/",
             "/de/async-where/",
@@ -352,6 +414,38 @@ def _languages() -> Iterator[Case]:
             yield Case(
                 name, stack, _request("get-agent", path), urlconf="tests.http.urls_i18n"
             )
+
+
+def _blocking() -> Iterator[Case]:
+    """Let Django's own hooks block: in the database, the cache, the upload."""
+    for last in (("login",), ("xview",), ("flatpage", "redirects")):
+        stack = _paths(*DEFAULT[:5], *last)
+        for view in ("hello", "async-hello", "async-not-found", "async-session"):
+            for method in ("get", "get-cookies", "head-cookies"):
+                name = f"blocking-{last[0]}-{view}-{method}"
+                yield Case(name, stack, _request(method, f"/{view}/"))
+    for one in ("OverridesHook", "OverridesHelper"):
+        for view in ("async-hello", "async-not-found"):
+            yield Case(f"{one}-{view}-get", _paths(one), _request("get", f"/{view}/"))
+    for one in ("EveryHook", "AnswersException"):
+        for view in ("template-broken", "async-template-broken"):
+            yield Case(f"{one}-{view}-get", _paths(one), _request("get", f"/{view}/"))
+    for view in ("hello", "async-hello", "async-echo", "protected", "async-class"):
+        for method in ("form-token", "multipart"):
+            yield Case(
+                f"blocking-upload-{view}-{method}",
+                _paths("common", "csrf"),
+                _request(method, f"/{view}/"),
+                settings=(("FILE_UPLOAD_HANDLERS", [f"{OURS}.BlockingUpload"]),),
+            )
+    for view in ("hello", "async-hello", "async-not-found", "async-session"):
+        yield Case(
+            f"blocking-cache-{view}",
+            _paths("update-cache", "session", "fetch-cache"),
+            _request("get", f"/{view}/"),
+            settings=(("CACHES", {"default": {"BACKEND": f"{OURS}.BlockingCache"}}),),
+            repeats=2,
+        )
 
 
 def _special() -> Iterator[Case]:
@@ -428,7 +522,7 @@ def _random() -> Iterator[Case]:
             own.insert(choice.randrange(len(own) + 1), choice.choice(MEDDLING))
         if choice.random() < 0.25:
             own.insert(choice.randrange(len(own) + 1), choice.choice(FAULTY))
-        view = choice.choice(tuple(VIEWS))
+        view = choice.choice(VIEWS)
         method = choice.choice(tuple(METHODS))
         urlconf, path = choice.choice((
             ("tests.http.urls", f"/{view}/"),
@@ -440,6 +534,7 @@ def _random() -> Iterator[Case]:
             ("tests.http.urls_i18n", f"/de/{view}/"),
             ("tests.http.urls_i18n", f"/{view}/"),
         ))
+        own = [name for name in own if name not in NEW]
         names = "+".join(own) or "bare"
         yield Case(
             f"{number:03}-{names}-{path.strip('/').replace('/', '.')}-{method}",

@@ -10,10 +10,10 @@ import asyncio
 import contextlib
 import os
 import sys
+import threading
 import types
 from collections.abc import (
     AsyncIterator,
-    Awaitable,
     Callable,
     Iterable,
     Iterator,
@@ -76,8 +76,9 @@ class Wire:
     """One request and what is answered to it.
 
     Args:
-        body: the chunks of the request body; they are taken from the iterable only
-            as the application asks, the last one with ``more_body`` false.
+        body: the chunks of the request body, taken from the iterable as the
+            application asks. The last one has ``more_body`` false; of an async
+            iterable, an empty event does.
         headers: pairs of str or bytes.
         on_receive: called with the number of each event before it is handed out; it
             may raise, or return an event to hand out in its place.
@@ -250,19 +251,14 @@ class Wire:
         await asyncio.sleep(0)
 
     async def _next_event(self) -> Message:
-        if self._waiting is None:
-            self._waiting = await self._next_chunk() or b""
-        body, self._waiting = self._waiting, await self._next_chunk()
-        return {
-            "type": "http.request",
-            "body": body,
-            "more_body": self._waiting is not None,
-        }
-
-    async def _next_chunk(self) -> bytes | None:
         if hasattr(self._chunks, "__anext__"):
-            return await anext(self._chunks, None)
-        return next(self._chunks, None)
+            # Nobody knows whether another chunk comes: an empty event is the end.
+            chunk = await anext(self._chunks, None)
+            return _request_event(chunk or b"", chunk is not None)
+        if self._waiting is None:
+            self._waiting = next(self._chunks, b"")
+        body, self._waiting = self._waiting, next(self._chunks, None)
+        return _request_event(body, self._waiting is not None)
 
     async def _after_body(self) -> Message:
         waits = [
@@ -279,18 +275,12 @@ class Wire:
                 each.cancel()
 
 
-def stepped(
-    work: Awaitable[Any], at: int, harm: Callable[[], object]
-) -> "Awaitable[bool]":
-    """Await ``work`` and do ``harm`` when it waits for the ``at``-th time.
-
-    The result tells whether there were that many steps.
-    """
-    return _stepped(work, at, harm)
-
-
 @types.coroutine
-def _stepped(work: Any, at: int, harm: Callable[[], object]) -> Any:
+def stepped(work: Any, harms: Mapping[int, Callable[[], object]]) -> Any:
+    """Await ``work`` and do harm when it waits for the n-th time, by number.
+
+    The result tells how often it waited.
+    """
     inner = work.__await__()
     step = 0
     value: Any = None
@@ -303,9 +293,9 @@ def _stepped(work: Any, at: int, harm: Callable[[], object]) -> Any:
                 error, thrown = None, error
                 awaited = inner.throw(thrown)
         except StopIteration:
-            return step > at
-        if step == at:
-            asyncio.get_running_loop().call_soon(harm)
+            return step
+        if step in harms:
+            asyncio.get_running_loop().call_soon(harms[step])
         step += 1
         try:
             value = yield awaited
@@ -322,10 +312,12 @@ class Ledger:
         self.closed = 0
         self.made = 0
         self.senders: list[Any] = []
+        self._lock = threading.Lock()
 
     def keep(self, response: Any) -> Any:
         """Count the ``close()`` of a response, by what it closes."""
-        self.made += 1
+        with self._lock:
+            self.made += 1
         response._resource_closers.append(self._note_close)
         return response
 
@@ -345,14 +337,17 @@ class Ledger:
         return self.started, self.finished, self.closed
 
     def _note_start(self, sender: Any, **named: Any) -> None:
-        self.started += 1
+        with self._lock:
+            self.started += 1
 
     def _note_finish(self, sender: Any, **named: Any) -> None:
-        self.finished += 1
-        self.senders.append(sender)
+        with self._lock:
+            self.finished += 1
+            self.senders.append(sender)
 
     def _note_close(self) -> None:
-        self.closed += 1
+        with self._lock:
+            self.closed += 1
 
 
 class Base:
@@ -367,6 +362,14 @@ class Base:
     async def left(self) -> dict[str, Any]:
         """Wait for what goes on in the background and name what stays."""
         await settle()
+        with contextlib.suppress(TimeoutError):
+            # A worker tells of its last call before it is idle.
+            async with asyncio.timeout(1):
+                while self._left():
+                    await asyncio.sleep(0)
+        return self._left()
+
+    def _left(self) -> dict[str, Any]:
         stats: PoolStats = get_pool().stats()
         left = {
             "descriptors": sorted(_descriptors() - self._descriptors),
@@ -438,6 +441,10 @@ def _descriptors() -> set[str]:
 
 def _runs(task: "asyncio.Task[Any]") -> bool:
     return not task.done() and task is not asyncio.current_task()
+
+
+def _request_event(body: bytes, more: bool) -> Message:
+    return {"type": "http.request", "body": body, "more_body": more}
 
 
 def _bytes(value: Any) -> Any:

@@ -9,7 +9,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.core.cache.backends.locmem import LocMemCache
 from django.core.exceptions import MiddlewareNotUsed, PermissionDenied
+from django.core.files.uploadhandler import MemoryFileUploadHandler
 from django.http import Http404, HttpResponse, HttpResponseForbidden
 from django.middleware.common import CommonMiddleware
 from django.middleware.security import SecurityMiddleware
@@ -294,6 +296,29 @@ def spanned(function: Callable[..., Any]) -> Callable[..., Any]:
 def not_used(get_response: Callable[[Any], Any]) -> Any:
     """Leave the chain."""
     raise MiddlewareNotUsed
+
+
+# What Django's own middleware blocks on.
+
+
+class BlockingCache(LocMemCache):
+    """A cache in another process, say."""
+
+    def get(self, *args: Any, **kwargs: Any) -> Any:
+        touch_database()
+        return super().get(*args, **kwargs)
+
+    def set(self, *args: Any, **kwargs: Any) -> None:
+        touch_database()
+        super().set(*args, **kwargs)
+
+
+class BlockingUpload(MemoryFileUploadHandler):
+    """An upload handler that asks a database about each upload."""
+
+    def handle_raw_input(self, *args: Any, **kwargs: Any) -> None:
+        touch_database()
+        super().handle_raw_input(*args, **kwargs)
 
 
 # Early answers and changes of the request.

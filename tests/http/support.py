@@ -16,13 +16,22 @@ from typing import Any
 from unittest import mock
 from urllib.parse import quote
 
+import django
 import pytest
 from asgiref.sync import SyncToAsync
+from django.db import connection
+from django.test.utils import (
+    override_settings,
+    setup_databases,
+    teardown_databases,
+)
 
 from django_asgi_bridge import threads
 from django_asgi_bridge.threads import WorkerPool, get_pool
+from tests import settings as suite
 
 __all__ = (
+    "SETTINGS",
     "Answer",
     "Connection",
     "Cost",
@@ -31,9 +40,41 @@ __all__ = (
     "by_asgi",
     "by_wsgi",
     "cost_of",
+    "database",
     "fresh_pool",
     "run",
+    "site",
 )
+
+
+MANAGER: Any = "m@example.com" if django.VERSION >= (6, 0) else ("M", "m@example.com")
+SETTINGS: dict[str, Any] = {
+    "INSTALLED_APPS": [
+        *suite.INSTALLED_APPS,
+        "django.contrib.sites",
+        "django.contrib.flatpages",
+        "django.contrib.redirects",
+    ],
+    "TEMPLATES": [
+        {
+            "BACKEND": "django.template.backends.django.DjangoTemplates",
+            "OPTIONS": {
+                "loaders": [
+                    (
+                        "django.template.loaders.locmem.Loader",
+                        {"flatpages/default.html": "flat: {{ flatpage.content }}"},
+                    )
+                ],
+            },
+        }
+    ],
+    "ALLOWED_HOSTS": ["testserver"],
+    "LANGUAGES": [("en", "English"), ("de", "German"), ("fr", "French")],
+    "LOGIN_URL": "/login/",
+    "MANAGERS": [MANAGER],
+    "SECURE_CSP": {"script-src": ["'self'", "<CSP_NONCE_SENTINEL>"]},
+    "SITE_ID": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -169,7 +210,9 @@ def by_wsgi(app: Callable[..., Any], request: Request) -> Answer:
         if hasattr(body, "close"):
             body.close()
     ((status, headers),) = started
-    return Answer(int(status.split()[0]), tuple(headers), content)
+    # Django 5.2 puts a space before cookies, which servers take off.
+    stripped = tuple((name, value.strip()) for name, value in headers)
+    return Answer(int(status.split()[0]), stripped, content)
 
 
 class WatchedLoop(asyncio.SelectorEventLoop):
@@ -279,3 +322,54 @@ def fresh_pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerPool]:
             yield pool
         finally:
             pool.shutdown()
+
+
+@contextmanager
+def database(blocker: Any) -> Iterator[None]:
+    """Have a migrated database without a transaction around it, as servers have.
+
+    Args:
+        blocker: pytest-django's ``django_db_blocker``. Its ``django_db_setup`` makes
+            a database only if a selected test is marked; then that one is used.
+    """
+    with blocker.unblock():
+        name = str(connection.settings_dict["NAME"])
+        is_there = name.startswith(("test_", "file:memorydb"))
+        made = None if is_there else setup_databases(0, False, aliases={"default"})
+        try:
+            yield
+        finally:
+            if made is not None:
+                teardown_databases(made, 0)
+
+
+@contextmanager
+def site(blocker: Any) -> Iterator[None]:
+    """Have the apps of ``SETTINGS`` with their tables and a few rows."""
+    with database(blocker), override_settings(**SETTINGS):
+        from django.contrib.flatpages.models import FlatPage
+        from django.contrib.redirects.models import Redirect
+        from django.contrib.sessions.models import Session
+        from django.contrib.sites.models import Site
+
+        models = (Site, FlatPage, Redirect)
+        with connection.schema_editor() as editor:
+            for model in models:
+                editor.create_model(model)
+        try:
+            home = Site.objects.create(pk=1, domain="testserver", name="test")
+            page = FlatPage.objects.create(url="/flat/", title="Flat", content="page")
+            page.sites.add(home)
+            for old, new in (
+                ("/old/", "/hello/"),
+                ("/gone/", ""),
+                ("/async-not-found/", "/found/"),
+            ):
+                Redirect.objects.create(site=home, old_path=old, new_path=new)
+            yield
+        finally:
+            Session.objects.all().delete()
+            Site.objects.clear_cache()
+            with connection.schema_editor() as editor:
+                for model in reversed(models):
+                    editor.delete_model(model)

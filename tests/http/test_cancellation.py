@@ -97,6 +97,7 @@ def database(tmp_path, monkeypatch, django_db_blocker) -> Iterator[Database]:
     )
     with django_db_blocker.unblock():
         with connections[ALIAS].cursor() as cursor:
+            cursor.execute("PRAGMA synchronous = OFF")
             cursor.execute("CREATE TABLE line (words text)")
             cursor.executemany(
                 "INSERT INTO line VALUES (%s)", [(f"line {i}",) for i in range(50)]
@@ -133,13 +134,10 @@ class Sites:
             self.query,
             self.query_async,
             self.transaction,
+            self.afterwards,
             self.cursor_stream,
         ]
-        self.views = [self._named(view) for view in views]
-
-    @staticmethod
-    def _named(view: Any) -> Any:
-        return view
+        self.views = views
 
     def plain(self, request):
         return self.ledger.keep(HttpResponse(b"x" * 100_000))
@@ -163,7 +161,7 @@ class Sites:
         return self.ledger.keep(FileResponse(self.file.open("rb")))
 
     async def download_async(self, request):
-        return self.ledger.keep(FileResponse(await run_sync(self.file.open, "rb")))
+        return self.download(request)
 
     def upload(self, request):
         names = [each.name for each in request.FILES.values()]
@@ -173,10 +171,7 @@ class Sites:
         await asyncio.sleep(0)
         return self.ledger.keep(HttpResponse(",".join(request.FILES)))
 
-    @staticmethod
-    def _mark(view: Any) -> Any:
-        return view
-
+    @streams_body
     async def upload_streamed(self, request):
         size = 0
         async for chunk in request.stream():
@@ -196,6 +191,16 @@ class Sites:
             await asyncio.sleep(0)
             found += await run_sync(rows)
         return self.ledger.keep(HttpResponse(str(len(found))))
+
+    async def afterwards(self, request):
+        async def late() -> None:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+        request.after(late)
+        request.after(rows)
+        await asyncio.sleep(0)
+        return self.ledger.keep(HttpResponse("x"))
 
     def cursor_stream(self, request):
         def items() -> Iterator[bytes]:
@@ -224,7 +229,6 @@ def wire_for(view: Any, **options: Any) -> Wire:
 @contextlib.contextmanager
 def served(folder: Path, **options: Any) -> Iterator[tuple[Sites, Any]]:
     sites = Sites(folder)
-    Sites.upload_streamed = streams_body(Sites.upload_streamed)  # type: ignore[method-assign]
     uploads = folder / "uploads"
     uploads.mkdir(exist_ok=True)
     with site(
@@ -244,28 +248,34 @@ SCENARIOS = [view.__name__ for view in Sites.__dict__.values() if callable(view)
 SCENARIOS = [name for name in SCENARIOS if not name.startswith("_")]
 
 
+HARMS = {
+    "leaves": ("leave",),
+    "is cancelled": ("cancel",),
+    "is cancelled twice": ("cancel", "cancel"),
+    "leaves and is cancelled": ("leave", "cancel"),
+    "is cancelled later again": ("cancel", None, "cancel"),
+}
+"""What happens at a step and those after it."""
+
+
 async def harmed_at(step: int, handler: Any, wire: Wire, harm: str) -> bool:
     """Serve a request that meets its harm at a step; tell whether it got so far."""
-
-    def do_harm() -> None:
-        if harm == "leaves":
-            wire.leave()
-        else:
-            wire.task.cancel()
+    what = {"leave": wire.leave, "cancel": lambda: wire.task.cancel()}
+    harms = {step + i: what[name] for i, name in enumerate(HARMS[harm]) if name}
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        reached.append(await stepped(handler(scope, receive, send), step, do_harm))
+        steps.append(await stepped(handler(scope, receive, send), harms))
 
-    reached: list[bool] = []
+    steps: list[int] = []
     wire.start(app)
     error = await wire.ended()
     if error is not None and not isinstance(error, asyncio.CancelledError):
         raise error
     await settle()
-    return not reached or reached[0]
+    return not steps or steps[0] > step
 
 
-@pytest.mark.parametrize("harm", ["leaves", "is cancelled"])
+@pytest.mark.parametrize("harm", HARMS)
 @pytest.mark.parametrize("name", SCENARIOS)
 async def test_request_is_settled_once_when_harmed_at_each_step(
     name, harm, tmp_path, database
@@ -287,9 +297,9 @@ async def test_request_is_settled_once_when_harmed_at_each_step(
                 base = Base(uploads)
                 was_reached = await harmed_at(step, handler, wire_for(view), harm)
                 left = await base.left()
+            assert left == {}, step
             assert ledger.started == ledger.finished <= 1, step
             assert ledger.closed == ledger.made, step
-            assert left == {}, step
             assert database.open_connections == 0, step
             if not was_reached:
                 break

@@ -1,5 +1,6 @@
 """Servers as fixtures: each column of the matrix starts once and serves many rows."""
 
+import functools
 import os
 import shutil
 import signal
@@ -7,7 +8,7 @@ import ssl
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -47,10 +48,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if server is None:
             continue
         item.add_marker(pytest.mark.servers)
-        reason = find_limit(scenario_of(item), server)
-        if reason is not None:
+        limit = find_limit(scenario_of(item), server)
+        if limit is not None:
             errors = (AssertionError, WireError, ServerFailed, OSError)
-            item.add_marker(pytest.mark.xfail(reason=reason, raises=errors, strict=True))
+            xfail = pytest.mark.xfail(
+                reason=limit.reason, raises=errors, run=limit.is_run, strict=True
+            )
+            item.add_marker(xfail)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -78,7 +82,11 @@ SERVERS = pytest.StashKey[list[tuple[Server, int, int]]]()
 @pytest.fixture(scope="session", params=SPECS, ids=lambda spec: spec.name)
 def spec(request: pytest.FixtureRequest) -> ServerSpec:
     """One server of the matrix; skipped when it is not installed."""
-    server_spec: ServerSpec = request.param
+    return installed(request.param)
+
+
+def installed(server_spec: ServerSpec) -> ServerSpec:
+    """Return a server that is installed; skip, or fail, without it."""
     if missing := server_spec.missing():
         reason = f"{server_spec.name} needs {', '.join(missing)}, not installed"
         if os.environ.get("BRIDGE_REQUIRE_SERVICES"):
@@ -108,17 +116,25 @@ def template_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def make_server(
-    spec: ServerSpec, template_site: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., Server]:
-    """Return a function that prepares a server of this kind in a directory."""
+def make_any_server(
+    template_site: Path, tmp_path_factory: pytest.TempPathFactory
+) -> StartServer:
+    """Return a function that prepares a server of any kind in a directory."""
 
-    def make(launch: Launch | None = None, **environment: str) -> Server:
+    def make(
+        spec: ServerSpec, launch: Launch | None = None, **environment: str
+    ) -> Server:
         directory = tmp_path_factory.mktemp(spec.name) / "site"
         shutil.copytree(template_site, directory)
         return Server(spec, directory, launch or Launch(), environment)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_server(spec: ServerSpec, make_any_server: StartServer) -> StartServer:
+    """Return a function that prepares a server of this column."""
+    return functools.partial(make_any_server, spec)
 
 
 @pytest.fixture(scope="session")
@@ -141,7 +157,9 @@ def site(request: pytest.FixtureRequest, running_site: Server) -> Iterator[Serve
 
 
 @pytest.fixture
-def start(request: pytest.FixtureRequest, make_server: StartServer) -> Iterator[StartServer]:
+def start(
+    request: pytest.FixtureRequest, make_server: StartServer
+) -> Iterator[StartServer]:
     """Return a function that starts a server for this test alone."""
     with ExitStack() as stack:
 
@@ -154,7 +172,9 @@ def start(request: pytest.FixtureRequest, make_server: StartServer) -> Iterator[
 
 
 @pytest.fixture
-def wire(request: pytest.FixtureRequest, site: Server) -> Iterator[Callable[[], Connection]]:
+def wire(
+    request: pytest.FixtureRequest, site: Server
+) -> Iterator[Callable[[], Connection]]:
     """Return a function that opens a connection, closed after the test."""
     is_limited = request.node.get_closest_marker("xfail") is not None
     with ExitStack() as stack:

@@ -59,7 +59,9 @@ class Http2Connection:
         self.flush()
         return stream_id
 
-    def send_piece(self, stream_id: int, piece: bytes, *, is_last: bool = False) -> None:
+    def send_piece(
+        self, stream_id: int, piece: bytes, *, is_last: bool = False
+    ) -> None:
         """Send a piece of a body, in frames of the size the server allows."""
         size = self.h2.max_outbound_frame_size
         for start in range(0, len(piece), size):
@@ -97,7 +99,7 @@ class Http2Connection:
             for event in self.unread:
                 if isinstance(event, h2.events.ConnectionTerminated):
                     raise WireError(f"connection ended: {event!r}")
-                if getattr(event, "stream_id", None) == stream_id:
+                if stream_of(event) == stream_id:
                     self.unread.remove(event)
                     return event
             self.receive()
@@ -131,3 +133,10 @@ class Http2Connection:
 
 def _head(fields: list[tuple[str, str]]) -> Head:
     return Head(int(dict(fields)[":status"]), fields[1:])
+
+
+def stream_of(event: h2.events.Event) -> int | None:
+    """Return the stream on which an event came."""
+    if isinstance(event, h2.events.PushedStreamReceived):
+        return event.parent_stream_id
+    return getattr(event, "stream_id", None)

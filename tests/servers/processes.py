@@ -7,18 +7,18 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-import psutil
+import psutil  # type: ignore[import-untyped]  # it has no stubs
 
 from tests.servers.specs import Launch, ServerSpec
 from tests.servers.wire import PATIENCE, Connection, Response, WireError
 
 ROOT = Path(__file__).parents[2]
-START_DEADLINE = 60.0
-STOP_DEADLINE = 20.0
+START_DEADLINE = 30.0
+STOP_DEADLINE = 15.0
 REVIVE_PATIENCE = 3.0
 RETRY = 0.05
 COMPLAINTS = (
@@ -124,13 +124,17 @@ class Server:
             raise ServerFailed(f"no {pattern!r} in the log of {self.describe()}")
         return found
 
-    def wait_until_ready(self) -> None:
-        """Wait for the announced port, then for a first answer."""
+    def wait_for_port(self) -> None:
+        """Wait until the server has told its port, or shows it."""
         found = self.wait_for_log(self.spec.announces, START_DEADLINE)
         if found.groups():
             self.address = ("127.0.0.1", int(found[1]))
         elif not self.becomes(self.has_port):
             raise ServerFailed(f"no port is open: {self.describe()}")
+
+    def wait_until_ready(self) -> None:
+        """Wait for the port, then for a first answer."""
+        self.wait_for_port()
         if not self.becomes(self.is_answering, START_DEADLINE):
             raise ServerFailed(f"no answer from {self.describe()}")
 
@@ -221,10 +225,8 @@ class Server:
 
     def kill(self) -> None:
         """End the whole process group, whatever is left of it."""
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait(STOP_DEADLINE)
         self._reader.join(STOP_DEADLINE)
         if self.process.stdout is not None:

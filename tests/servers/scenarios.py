@@ -24,8 +24,6 @@ def scenario_of(item: pytest.Item) -> str:
 
 
 def title_of(item: pytest.Item) -> str:
-    """Return what the scenario is about: the first sentence of its docstring."""
+    """Return what the scenario is about: the first line of its docstring."""
     doc = getattr(getattr(item, "function", None), "__doc__", None) or item.name
-    own = [str(value) for key, value in _params(item).items() if key != "spec"]
-    title = doc.strip().splitlines()[0].rstrip(".")
-    return f"{title}: {', '.join(own)}" if own else title
+    return str(doc).strip().splitlines()[0].rstrip(".")

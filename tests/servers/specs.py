@@ -49,7 +49,13 @@ def _is_installed(module: str) -> bool:
 def _uvicorn(http: str) -> Callable[[Launch], list[str]]:
     def command(launch: Launch) -> list[str]:
         words = [*PYTHON, "uvicorn", "--host", "127.0.0.1", "--port", "0"]
-        words += ["--http", http, "--no-use-colors", "--timeout-graceful-shutdown", GRACE]
+        words += [
+            "--http",
+            http,
+            "--no-use-colors",
+            "--timeout-graceful-shutdown",
+            GRACE,
+        ]
         words += ["--workers", str(launch.workers)]
         if launch.root_path:
             words += ["--root-path", launch.root_path]
@@ -126,8 +132,26 @@ def uvicorn_worker() -> str:
 
 GUNICORN_ANNOUNCES = r"Listening at: https?://127\.0\.0\.1:(\d+)"
 
+
+def gunicorn_with(worker: str) -> ServerSpec:
+    """Return gunicorn with a worker class of uvicorn's."""
+    module = worker.rpartition(".")[0]
+    return ServerSpec(
+        "gunicorn-uvicorn",
+        ("gunicorn", "uvicorn", module),
+        _gunicorn(worker),
+        GUNICORN_ANNOUNCES,
+        has_preload=True,
+    )
+
+
 SPECS = (
-    ServerSpec("uvicorn-httptools", ("uvicorn", "httptools"), _uvicorn("httptools"), adds_root_path=True),
+    ServerSpec(
+        "uvicorn-httptools",
+        ("uvicorn", "httptools"),
+        _uvicorn("httptools"),
+        adds_root_path=True,
+    ),
     ServerSpec("uvicorn-h11", ("uvicorn", "h11"), _uvicorn("h11"), adds_root_path=True),
     ServerSpec("hypercorn", ("hypercorn",), _hypercorn),
     ServerSpec(
@@ -139,13 +163,7 @@ SPECS = (
     ),
     # It says port 0: the port is looked up in the process.
     ServerSpec("granian", ("granian",), _granian, r"Started worker-1\b"),
-    ServerSpec(
-        "gunicorn-uvicorn",
-        ("gunicorn", "uvicorn"),
-        _gunicorn(uvicorn_worker()),
-        GUNICORN_ANNOUNCES,
-        has_preload=True,
-    ),
+    gunicorn_with(uvicorn_worker()),
     ServerSpec(
         "gunicorn-asgi",
         ("gunicorn", "gunicorn.asgi"),

@@ -143,6 +143,19 @@ def test_too_large_in_chunks(connection: Connection, view: str):
     assert response.status == 413
 
 
+@pytest.mark.parametrize("view", ["echo", "aecho"])
+def test_too_large_sent_whole(connection: Connection, site: Server, view: str):
+    """A body over the limit that was sent whole is refused all the same."""
+    body = b"x" * (MAX_BODY_SIZE + 1)
+    headers = [("Content-Length", str(len(body)))]
+
+    connection.send_head("POST", f"/{view}/", headers)
+    connection.send_until_answered(body)
+
+    assert connection.read_response().status == 413
+    assert site.get("/sync/").status == 200
+
+
 def test_too_large_for_memory(connection: Connection):
     """A body that is not multipart is refused over DATA_UPLOAD_MAX_MEMORY_SIZE."""
     body = b"x" * (3 * MIB)

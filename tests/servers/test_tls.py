@@ -99,3 +99,27 @@ def test_http2_early_hints(http2: OpenHttp2):
     assert response.body == b"after the hint"
     assert [head.status for head in response.interim] == [103]
     assert response.interim[0]["link"] == "</site.css>; rel=preload; as=style"
+
+
+def test_http2_trailers(http2: OpenHttp2):
+    """Trailers follow the body."""
+    response = http2().get("/trailers/", [("te", "trailers")])
+
+    assert (response.status, response.body) == (200, b"before the trailer")
+    assert response["x-checksum"] == "abc"
+
+
+def test_http2_push(http2: OpenHttp2):
+    """A pushed resource arrives beside the answer that it was pushed for."""
+    connection = http2()
+    stream = connection.send_head("GET", "/pushed/")
+
+    event = connection.next_event(stream)
+    while not isinstance(
+        event, (h2.events.PushedStreamReceived, h2.events.StreamEnded)
+    ):
+        event = connection.next_event(stream)
+
+    assert isinstance(event, h2.events.PushedStreamReceived)
+    pushed = connection.read_response(event.pushed_stream_id)
+    assert pushed.body == b"hello from a thread"

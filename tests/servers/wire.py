@@ -16,16 +16,24 @@ from typing import Self
 PATIENCE = 10.0
 """Seconds without a byte after which a read gives up."""
 
-STATUS_LINE = re.compile(rb"HTTP/1\.[01] (?P<status>[1-9]\d\d)(?: (?P<reason>[^\r\n]*))?")
+STATUS_LINE = re.compile(
+    rb"HTTP/1\.[01] (?P<status>[1-9]\d\d)(?: (?P<reason>[^\r\n]*))?"
+)
 FIELD_LINE = re.compile(
     rb"(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(?P<value>[^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*"
 )
-HostPort = tuple[str, int]
-Headers = Iterable[tuple[str, str | bytes]]
 
 
 class WireError(Exception):
     """The server sent what is not HTTP, or ended the connection too early."""
+
+
+class SilenceError(WireError):
+    """The server sent nothing for too long."""
+
+
+HostPort = tuple[str, int]
+Headers = Iterable[tuple[str, str | bytes]]
 
 
 @dataclass
@@ -78,7 +86,9 @@ class Connection:
         raw = socket.create_connection(address, timeout=patience)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = tls.wrap_socket(raw, server_hostname="localhost") if tls else raw
-        self.local_port = raw.getsockname()[1] if tls is None else self.socket.getsockname()[1]
+        self.local_port = (
+            raw.getsockname()[1] if tls is None else self.socket.getsockname()[1]
+        )
         self.buffer = b""
         self.method = "GET"
         self.head: Head | None = None
@@ -119,7 +129,11 @@ class Connection:
                 return
 
     def send_head(
-        self, method: str, target: str | bytes, headers: Headers = (), host: str = "testsite"
+        self,
+        method: str,
+        target: str | bytes,
+        headers: Headers = (),
+        host: str = "testsite",
     ) -> None:
         """Send the head of a request; the caller sends the body."""
         self.method = method
@@ -151,9 +165,13 @@ class Connection:
         try:
             received = self.socket.recv(262144)
         except TimeoutError as exc:
-            raise WireError(f"nothing came; {self.buffer[:200]!r} is unread") from exc
+            raise SilenceError(
+                f"nothing came; {self.buffer[:200]!r} is unread"
+            ) from exc
         except (ConnectionError, ssl.SSLError) as exc:
-            raise WireError(f"connection lost; {self.buffer[:200]!r} is unread") from exc
+            raise WireError(
+                f"connection lost; {self.buffer[:200]!r} is unread"
+            ) from exc
         self.buffer += received
         return bool(received)
 
@@ -191,7 +209,10 @@ class Connection:
             match = FIELD_LINE.fullmatch(line)
             if match is None:
                 raise WireError(f"not a header line: {line!r}")
-            name, value = match["name"].decode("ascii"), match["value"].decode("latin-1")
+            name, value = (
+                match["name"].decode("ascii"),
+                match["value"].decode("latin-1"),
+            )
             head.headers.append((name, value))
         return head
 
@@ -220,7 +241,10 @@ class Connection:
         if self.method == "HEAD" or head.status in {204, 304}:
             return b""
         if "transfer-encoding" in head:
-            if head["transfer-encoding"].lower() != "chunked" or "content-length" in head:
+            if (
+                head["transfer-encoding"].lower() != "chunked"
+                or "content-length" in head
+            ):
                 raise WireError(f"framing is not clear: {head!r}")
             return b"".join(iter(self.read_chunk, b""))
         if "content-length" in head:
@@ -259,6 +283,6 @@ def request_head(
     lines = [b"%s %s HTTP/1.1" % (method.encode("ascii"), target)]
     lines.append(b"Host: %s" % host.encode("latin-1"))
     for name, value in headers:
-        value = value if isinstance(value, bytes) else value.encode("latin-1")
-        lines.append(b"%s: %s" % (name.encode("latin-1"), value))
+        octets = value if isinstance(value, bytes) else value.encode("latin-1")
+        lines.append(b"%s: %s" % (name.encode("latin-1"), octets))
     return b"\r\n".join(lines) + b"\r\n\r\n"

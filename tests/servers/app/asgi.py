@@ -2,13 +2,19 @@
 
 import asyncio
 import os
+import resource
 
 from asgiref.sync import sync_to_async
 
 from django_asgi_bridge.asgi import get_asgi_application
 from tests.servers.app.probe import Probe
 
+MEMORY = 3 * 1024**3
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.servers.app.settings")
+
+# A stream without end must not take the machine with it.
+resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
 
 site = get_asgi_application()
 application = Probe(site)

@@ -1,5 +1,8 @@
 """Bytes that the site serves and the tests know."""
 
+import os
+from pathlib import Path
+
 FILE_NAME = "download.bin"
 FILE_TAG = '"the-download"'
 FILE_SIZE = 300_000
@@ -14,3 +17,8 @@ def pattern(size: int) -> bytes:
 def file_content() -> bytes:
     """Return what the file to download holds."""
     return pattern(FILE_SIZE)
+
+
+def site_directory() -> Path:
+    """Return where the running site keeps its files."""
+    return Path(os.environ["SITE_DIR"])

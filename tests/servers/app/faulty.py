@@ -42,7 +42,9 @@ SPOILERS: dict[str, Callable[[HttpResponse], None]] = {
     "value-crlf": _header("X-Bad", INJECTION),
     "value-lf": _header("X-Bad", "a\nInjected: yes"),
     "value-cr": _header("X-Bad", "a\rInjected: yes"),
-    "value-split": _header("X-Bad", "a\r\n\r\nHTTP/1.1 200 OK\r\nInjected: yes\r\n\r\n"),
+    "value-split": _header(
+        "X-Bad", "a\r\n\r\nHTTP/1.1 200 OK\r\nInjected: yes\r\n\r\n"
+    ),
     "value-nul": _header("X-Bad", "a\x00b"),
     "value-control": _header("X-Bad", "a\x01b"),
     "value-delete": _header("X-Bad", "a\x7fb"),

@@ -3,11 +3,12 @@
 import contextlib
 import os
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
+
+from tests.servers.app.content import site_directory
 
 
 def _write(word: str) -> None:
-    path = Path(os.environ["SITE_DIR"]) / "lifespan.txt"
+    path = site_directory() / "lifespan.txt"
     with path.open("a", encoding="ascii") as journal_file:
         journal_file.write(f"{word} {os.getpid()}\n")
 

@@ -53,10 +53,12 @@ class Probe:
     async def tell(self, name: str, send: ASGISendCallable) -> None:
         """Answer with the notes taken under a name."""
         body = json.dumps(self.notes[name]).encode()
-        await send({
-            "type": "http.response.start",
-            "status": 200,
-            "headers": [(b"content-length", str(len(body)).encode())],
-            "trailers": False,
-        })
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"content-length", str(len(body)).encode())],
+                "trailers": False,
+            }
+        )
         await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,13 +1,13 @@
 """Streams in both directions, each of which the board can see and steer."""
 
+import asyncio
 import hashlib
+import threading
 from collections.abc import AsyncIterator, Iterator
 
-from django.conf import settings
 from django.http import (
     FileResponse,
     HttpRequest,
-    HttpResponse,
     JsonResponse,
     StreamingHttpResponse,
 )
@@ -15,12 +15,13 @@ from django.views.decorators.csrf import csrf_exempt
 
 from django_asgi_bridge.http import Event, EventStreamResponse, streams_body
 from tests.servers.app import board
-from tests.servers.app.content import FILE_NAME, FILE_TAG
+from tests.servers.app.content import FILE_NAME, FILE_TAG, site_directory
 
 BLOCK = b"x" * 65536
+TICK = 0.01
 
 
-def stepwise(request: HttpRequest, key: str) -> HttpResponse:
+def stepwise(request: HttpRequest, key: str) -> StreamingHttpResponse:
     """Send one word, and each further one only when the board says so."""
 
     def words() -> Iterator[bytes]:
@@ -36,7 +37,7 @@ def stepwise(request: HttpRequest, key: str) -> HttpResponse:
     return StreamingHttpResponse(words(), content_type="text/plain")
 
 
-async def stepwise_async(request: HttpRequest, key: str) -> HttpResponse:
+async def stepwise_async(request: HttpRequest, key: str) -> StreamingHttpResponse:
     async def words() -> AsyncIterator[bytes]:
         try:
             yield b"first"
@@ -50,7 +51,7 @@ async def stepwise_async(request: HttpRequest, key: str) -> HttpResponse:
     return StreamingHttpResponse(words(), content_type="text/plain")
 
 
-def endless(request: HttpRequest, key: str) -> HttpResponse:
+def endless(request: HttpRequest, key: str) -> StreamingHttpResponse:
     """Send without end, as fast as the client takes it."""
 
     def blocks() -> Iterator[bytes]:
@@ -63,7 +64,7 @@ def endless(request: HttpRequest, key: str) -> HttpResponse:
     return StreamingHttpResponse(blocks())
 
 
-async def endless_async(request: HttpRequest, key: str) -> HttpResponse:
+async def endless_async(request: HttpRequest, key: str) -> StreamingHttpResponse:
     async def blocks() -> AsyncIterator[bytes]:
         try:
             while True:
@@ -74,7 +75,33 @@ async def endless_async(request: HttpRequest, key: str) -> HttpResponse:
     return StreamingHttpResponse(blocks())
 
 
-async def parked_async(request: HttpRequest, key: str) -> HttpResponse:
+def ticking(request: HttpRequest, key: str) -> StreamingHttpResponse:
+    """Send without end, a little at a time."""
+
+    def ticks() -> Iterator[bytes]:
+        clock = threading.Event()
+        try:
+            while not clock.wait(TICK):
+                yield b"tick"
+        finally:
+            board.post(f"{key}:closed")
+
+    return StreamingHttpResponse(ticks())
+
+
+async def ticking_async(request: HttpRequest, key: str) -> StreamingHttpResponse:
+    async def ticks() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                await asyncio.sleep(TICK)
+                yield b"tick"
+        finally:
+            board.post(f"{key}:closed")
+
+    return StreamingHttpResponse(ticks())
+
+
+async def parked_async(request: HttpRequest, key: str) -> StreamingHttpResponse:
     """Send one word and wait: nothing is sent that could fail."""
 
     async def words() -> AsyncIterator[bytes]:
@@ -87,7 +114,7 @@ async def parked_async(request: HttpRequest, key: str) -> HttpResponse:
     return StreamingHttpResponse(words(), content_type="text/plain")
 
 
-def broken(request: HttpRequest, kind: str) -> HttpResponse:
+def broken(request: HttpRequest, kind: str) -> StreamingHttpResponse:
     """Raise after the first item: the client must not take it for a whole answer."""
 
     def words() -> Iterator[bytes]:
@@ -103,7 +130,7 @@ def broken(request: HttpRequest, kind: str) -> HttpResponse:
 
 @csrf_exempt
 @streams_body
-async def upload_streamed(request: HttpRequest, key: str) -> HttpResponse:
+async def upload_streamed(request: HttpRequest, key: str) -> JsonResponse:
     """Tell the board of the first piece of a body while the rest is unsent."""
     digest, length = hashlib.sha256(), 0
     async for chunk in request.stream():  # type: ignore[attr-defined]  # a bridge request has it
@@ -113,7 +140,7 @@ async def upload_streamed(request: HttpRequest, key: str) -> HttpResponse:
     return JsonResponse({"length": length, "sha256": digest.hexdigest()})
 
 
-async def events(request: HttpRequest, key: str) -> HttpResponse:
+async def events(request: HttpRequest, key: str) -> StreamingHttpResponse:
     """Send numbered events from the one after `Last-Event-ID` on."""
     start = int(request.headers.get("Last-Event-ID", "0")) + 1
 
@@ -129,8 +156,8 @@ async def events(request: HttpRequest, key: str) -> HttpResponse:
     return EventStreamResponse(numbered())
 
 
-def download(request: HttpRequest) -> HttpResponse:
-    path = settings.SITE_DIR / FILE_NAME
+def download(request: HttpRequest) -> FileResponse:
+    path = site_directory() / FILE_NAME
     response = FileResponse(path.open("rb"), as_attachment=True, filename=FILE_NAME)
     response["ETag"] = FILE_TAG
     return response

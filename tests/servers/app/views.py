@@ -9,15 +9,15 @@ from pathlib import Path
 
 from asgiref.local import Local
 from asgiref.sync import sync_to_async
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.middleware.csrf import get_token
 from django.urls import get_script_prefix, get_urlconf, set_script_prefix, set_urlconf
 from django.utils import timezone, translation
 from django.views.decorators.csrf import csrf_exempt
 
+from django_asgi_bridge.http import early_hints
 from tests.servers.app import board
-from tests.servers.app.content import pattern
+from tests.servers.app.content import pattern, site_directory
 
 FORM_TYPES = {"multipart/form-data", "application/x-www-form-urlencoded"}
 
@@ -46,27 +46,29 @@ def _seen(request: HttpRequest) -> JsonResponse:
         for name, upload in request.FILES.items()
     }
     meta = request.META
-    return JsonResponse({
-        "method": request.method,
-        "path": request.path,
-        "path_info": request.path_info,
-        "script_name": meta["SCRIPT_NAME"],
-        "query": dict(request.GET.lists()),
-        "form": dict(request.POST.lists()),
-        "files": files,
-        "length": len(body),
-        "sha256": hashlib.sha256(body).hexdigest(),
-        "headers": {k: v for k, v in meta.items() if k.startswith("HTTP_")},
-        "content_length": meta.get("CONTENT_LENGTH"),
-        "content_type": request.content_type,
-        "cookies": request.COOKIES,
-        "scheme": request.scheme,
-        "host": request.get_host(),
-        "uri": request.build_absolute_uri(),
-        "remote_addr": meta.get("REMOTE_ADDR"),
-        "remote_port": meta.get("REMOTE_PORT"),
-        "server_port": meta.get("SERVER_PORT"),
-    })
+    return JsonResponse(
+        {
+            "method": request.method,
+            "path": request.path,
+            "path_info": request.path_info,
+            "script_name": meta["SCRIPT_NAME"],
+            "query": dict(request.GET.lists()),
+            "form": dict(request.POST.lists()),
+            "files": files,
+            "length": len(body),
+            "sha256": hashlib.sha256(body).hexdigest(),
+            "headers": {k: v for k, v in meta.items() if k.startswith("HTTP_")},
+            "content_length": meta.get("CONTENT_LENGTH"),
+            "content_type": request.content_type,
+            "cookies": request.COOKIES,
+            "scheme": request.scheme,
+            "host": request.get_host(),
+            "uri": request.build_absolute_uri(),
+            "remote_addr": meta.get("REMOTE_ADDR"),
+            "remote_port": meta.get("REMOTE_PORT"),
+            "server_port": meta.get("SERVER_PORT"),
+        }
+    )
 
 
 @csrf_exempt
@@ -152,10 +154,12 @@ async def state(request: HttpRequest) -> HttpResponse:
 
 
 def worker(request: HttpRequest) -> HttpResponse:
-    return JsonResponse({
-        "pid": os.getpid(),
-        "is_main_thread": threading.current_thread() is threading.main_thread(),
-    })
+    return JsonResponse(
+        {
+            "pid": os.getpid(),
+            "is_main_thread": threading.current_thread() is threading.main_thread(),
+        }
+    )
 
 
 async def hang(request: HttpRequest, key: str) -> HttpResponse:
@@ -170,8 +174,7 @@ async def hang(request: HttpRequest, key: str) -> HttpResponse:
 
 
 def _fifo(key: str) -> Path:
-    path: Path = settings.SITE_DIR / key
-    return path
+    return site_directory() / key
 
 
 def held(request: HttpRequest, key: str) -> HttpResponse:
@@ -187,8 +190,23 @@ async def held_async(request: HttpRequest, key: str) -> HttpResponse:
 
 
 async def hints(request: HttpRequest) -> HttpResponse:
-    await request.early_hints(["</site.css>; rel=preload; as=style"])  # type: ignore[attr-defined]  # a bridge request has it
+    await early_hints(request, ["</site.css>; rel=preload; as=style"])
     return HttpResponse("after the hint", content_type="text/plain")
+
+
+async def trailers(request: HttpRequest) -> HttpResponse:
+    """Send a trailer, or 501 where the server has none."""
+    response = HttpResponse("before the trailer", content_type="text/plain")
+    try:
+        set_trailers(request, response, {"x-checksum": "abc"})
+    except UnsupportedByServer:
+        return HttpResponse("no trailers here", status=501)
+    return response
+
+
+async def pushed(request: HttpRequest) -> HttpResponse:
+    await push(request, "/sync/")
+    return HttpResponse("beside the push", content_type="text/plain")
 
 
 def post_mark(request: HttpRequest, key: str) -> HttpResponse:
@@ -198,4 +216,6 @@ def post_mark(request: HttpRequest, key: str) -> HttpResponse:
 
 async def await_mark(request: HttpRequest, key: str) -> HttpResponse:
     is_seen = await board.wait_async(key)
-    return HttpResponse("seen" if is_seen else "not seen", status=200 if is_seen else 504)
+    return HttpResponse(
+        "seen" if is_seen else "not seen", status=200 if is_seen else 504
+    )

@@ -1,0 +1,239 @@
+"""One worker thread, what it is given to do, and for whom.
+
+A worker takes one job after the other from its inbox; each belongs to a lease.
+It asks its scheduler, the pool, what comes next, and knows nothing of other
+workers, event loops or databases.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Final, Protocol
+
+__all__ = (
+    "PINS_CURSOR",
+    "PINS_NOTHING",
+    "PINS_STATE",
+    "Job",
+    "PoolLease",
+    "Scheduler",
+    "Worker",
+)
+
+logger = logging.getLogger("django_asgi_bridge.threads")
+
+
+PINS_NOTHING: Final = 0
+"""A call that leaves nothing behind on its thread."""
+
+PINS_STATE: Final = 1
+"""Unknown code: it may keep thread-locals, so the lease keeps its thread."""
+
+PINS_CURSOR: Final = 2
+"""An iteration over an open cursor: the connection must stay as it is."""
+
+
+class Job(Protocol):
+    """One call that a worker makes."""
+
+    @property
+    def resumes(self) -> object | None:
+        """What ``park()`` was given, if this ends that wait and is not a call."""
+
+    @property
+    def is_patient(self) -> bool:
+        """Does it wait for a worker as long as it takes, and is never refused?"""
+
+    @property
+    def pins(self) -> int:
+        """What it may leave on its thread: one of the ``PINS_*`` numbers."""
+
+    @property
+    def is_cursor_open(self) -> Callable[[], bool] | None:
+        """For ``PINS_CURSOR``: tells whether that iteration is still under way."""
+
+    def execute(self) -> None:
+        """Make the call on the worker's thread and keep its outcome; never raises."""
+
+    def deliver(self) -> None:
+        """Hand the outcome to whoever waits for it."""
+
+    def refuse(self, error: BaseException) -> None:
+        """Tell whoever waits that the call will not be made."""
+
+
+class PoolLease:
+    """One request's hold on the pool: at most one worker, one running job.
+
+    Args:
+        on_attach: called on a worker before the first job that it runs for this
+            lease.
+        on_detach: called on a worker after the last one. A worker that is taken
+            back while nothing is left on it goes to its next lease without.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "active",
+        "cursors",
+        "has_open_work",
+        "is_closed",
+        "is_per_call",
+        "is_pinned",
+        "is_waiting",
+        "on_attach",
+        "on_detach",
+        "parked",
+        "pending",
+        "worker",
+    )
+
+    def __init__(
+        self,
+        on_attach: Callable[[], None] | None = None,
+        on_detach: Callable[[], None] | None = None,
+    ) -> None:
+        self.on_attach = on_attach
+        self.on_detach = on_detach
+        self.worker: Worker | None = None
+        self.active: Job | None = None
+        self.pending: deque[Job] = deque()
+        # What the jobs that wait on the worker wait for, the innermost last.
+        self.parked: list[object] = []
+        self.is_waiting = False
+        # Something on the thread must not be lost before the lease ends.
+        self.is_pinned = False
+        # Iterations over open cursors; each tells whether it still is one.
+        self.cursors: list[Callable[[], bool]] = []
+        # The thread is inside a transaction.
+        self.has_open_work = False
+        # The worker goes back after each call that pins nothing.
+        self.is_per_call = False
+        # The request is over; a late call gets a worker for itself alone.
+        self.is_closed = False
+
+    def next_job(self) -> Job | None:
+        """Return the first pending job that may run now.
+
+        The end of an outer wait has to let the inner one end first: both are on
+        one thread's stack.
+        """
+        innermost = self.parked[-1] if self.parked else None
+        for job in self.pending:
+            if job.resumes is None or job.resumes is innermost:
+                return job
+        return None
+
+    def note(self, job: Job, has_open_work: bool) -> None:
+        """Note what ``job`` left on the thread; on the worker, as it ends."""
+        self.has_open_work = has_open_work
+        if job.pins == PINS_CURSOR and job.is_cursor_open is not None:
+            self.cursors.append(job.is_cursor_open)
+        elif job.pins >= (PINS_CURSOR if self.is_per_call else PINS_STATE):
+            self.is_pinned = True
+        if self.cursors:
+            self.cursors = [is_open for is_open in self.cursors if is_open()]
+
+    def is_held(self) -> bool:
+        """Tell whether the worker holds something that the lease still needs."""
+        return self.is_pinned or self.has_open_work or bool(self.cursors)
+
+    def keeps_worker(self) -> bool:
+        """Tell whether the worker stays with the lease between two jobs."""
+        return not self.is_closed and (not self.is_per_call or self.is_held())
+
+
+class Scheduler(Protocol):
+    """What a worker asks the pool; the pool's lock is not held."""
+
+    idle_timeout: float
+    has_open_work: Callable[[], bool]
+    on_thread_end: Callable[[], None]
+
+    def job_done(self, lease: PoolLease) -> Job | None:
+        """Note that a job ended; return the next one that the same worker runs."""
+
+    def retire(self, worker: "Worker") -> bool:
+        """Let an idle worker end; tell whether it still was idle."""
+
+    def ended(self, worker: "Worker") -> None:
+        """Forget a thread that is about to end."""
+
+
+class Worker(threading.Thread):
+    """One thread of the pool.
+
+    Args:
+        pool: what it asks for its next job.
+        number: for its name.
+    """
+
+    def __init__(self, pool: Scheduler, number: int) -> None:
+        # A daemon, so that a stuck view cannot keep the process from ending;
+        # the pool joins its idle workers at exit.
+        super().__init__(name=f"django-asgi-bridge-{number}", daemon=True)
+        self.pool = pool
+        self.inbox: SimpleQueue[tuple[PoolLease, Job] | None] = SimpleQueue()
+        self.has_to_attach = True
+
+    def run(self) -> None:
+        """Take jobs until the pool says stop or nothing came for long enough."""
+        pool = self.pool
+        try:
+            while True:
+                try:
+                    item = self.inbox.get(timeout=pool.idle_timeout)
+                except Empty:
+                    if pool.retire(self):
+                        return
+                    continue
+                if item is None:
+                    return
+                self._run_jobs(*item)
+                del item
+        finally:
+            _call(pool.on_thread_end)
+            pool.ended(self)
+
+    def serve_until_resumed(self) -> None:
+        """Run nested jobs until the job comes that ends the innermost wait."""
+        while True:
+            item = self.inbox.get()
+            # None, the end, is said only to workers that no lease has.
+            if item is not None:
+                lease, job = item
+                del item
+                if self._run_jobs(lease, job):
+                    return
+
+    def _run_jobs(self, lease: PoolLease, job: Job) -> bool:
+        """Run a job and those that queued behind it; tell whether one was a resume."""
+        pool = self.pool
+        following: Job | None = job
+        while following is not None:
+            job = following
+            if job.resumes is not None:
+                return True
+            if self.has_to_attach:
+                self.has_to_attach = False
+                _call(lease.on_attach)
+            job.execute()
+            lease.note(job, not lease.is_closed and bool(_call(pool.has_open_work)))
+            if not lease.parked and not lease.keeps_worker():
+                _call(lease.on_detach)
+            following = pool.job_done(lease)
+            job.deliver()
+        return False
+
+
+def _call(hook: Callable[[], object] | None) -> object:
+    """Call a hook that must not take the worker down with it."""
+    if hook is None:
+        return None
+    try:
+        return hook()
+    except Exception:
+        logger.exception("a hook of the worker threads failed")
+        return None

@@ -1,0 +1,200 @@
+"""Writes public-names.md from the docstrings: ``python docs/reference/generate.py``."""
+
+import ast
+import importlib
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+PAGE = Path(__file__).with_name("public-names.md")
+PACKAGE = "django_asgi_bridge"
+
+# Module: the names that are for users; all of __all__ where none are listed.
+DOORS: dict[str, tuple[str, ...]] = {
+    "asgi": (),
+    "http": (),
+    "http.handler": (),
+    "db": (),
+    "lifespan": (),
+    "mounts": (),
+    "threads": ("PoolStats", "get_pool", "run_sync"),
+    "testing": (),
+    "exceptions": (),
+    "http.body": ("BodyTimeout", "SynchronousBodyRead"),
+    "http.eventstream": ("AsyncSourceError",),
+    "protocol.response": ("BadResponse",),
+    "types": (),
+}
+
+INTRODUCTION = """\
+# Public names
+
+Every name here is kept until a release says otherwise; names elsewhere may change.
+This page is written by `python docs/reference/generate.py` from the docstrings, and a test keeps it so.
+"""
+
+_SECTIONS = ("Args:", "Attributes:", "Raises:", "Returns:")
+_SENTENCE_END = re.compile(r"(?<=[.!?]) (?=[A-Z`\"])")
+
+
+def page() -> str:
+    """Return the whole page."""
+    parts = [INTRODUCTION]
+    for door, chosen in DOORS.items():
+        name = f"{PACKAGE}.{door}"
+        module = importlib.import_module(name)
+        parts.append(f"## `{name}`\n")
+        if door in {"http.body", "http.eventstream", "protocol.response"}:
+            parts.append(
+                "Errors that users may meet; the rest of the module is not public.\n"
+            )
+        elif chosen:
+            parts.append("The rest of the module is not public.\n")
+        for each in chosen or sorted(module.__all__, key=str.lower):
+            parts.extend(entry(name, each))
+    return "\n".join(parts)
+
+
+def entry(module: str, name: str) -> Iterator[str]:
+    """Yield the parts about one name."""
+    home, node = find(module, name)
+    yield f"### `{name}`\n"
+    yield fence(signature(node, home))
+    yield from prose(docstring(home, node))
+    if isinstance(node, ast.ClassDef):
+        for member in node.body:
+            if not isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            text = ast.get_docstring(member)
+            is_plain = not member.name.startswith("_") and text
+            if not is_plain or "setter" in ast.dump(
+                ast.Module(member.decorator_list, [])
+            ):
+                continue
+            yield f"#### `{name}.{member.name}`\n"
+            yield fence(signature(member, home))
+            yield from prose(text or "")
+
+
+def find(module: str, name: str) -> tuple[ast.Module, ast.stmt]:
+    """Return where a name is defined: the module's tree and the statement."""
+    source = inspect.getsource(importlib.import_module(module))
+    tree = ast.parse(source)
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and name in imported(node):
+            return find(str(node.module), name)
+        if getattr(node, "name", None) == name:
+            return tree, node
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(isinstance(t, ast.Name) and t.id == name for t in targets):
+                return tree, node
+    raise LookupError(f"{module}.{name} is defined nowhere")
+
+
+def imported(node: ast.ImportFrom) -> set[str]:
+    """Return the names that an import gives."""
+    return {each.asname or each.name for each in node.names}
+
+
+def signature(node: ast.stmt, home: ast.Module) -> str:
+    """Return a definition without its body."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        prefix = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
+        marks = [ast.unparse(each) for each in node.decorator_list]
+        lines = [f"@{mark}" for mark in marks if mark in {"property", "classmethod"}]
+        returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+        return "\n".join([*lines, wrapped(prefix, node, returns)])
+    if isinstance(node, ast.ClassDef):
+        bases = ", ".join(ast.unparse(each) for each in node.bases)
+        lines = [f"class {node.name}({bases}):" if bases else f"class {node.name}:"]
+        for each in node.body:
+            if isinstance(each, ast.AnnAssign):
+                lines.append(f"    {ast.unparse(each)}")
+            elif isinstance(each, ast.FunctionDef) and each.name == "__init__":
+                text = wrapped("def", each, " -> None")
+                lines.extend(f"    {line}" for line in text.splitlines())
+        return "\n".join(lines)
+    return ast.unparse(node)
+
+
+def wrapped(
+    prefix: str, node: ast.FunctionDef | ast.AsyncFunctionDef, returns: str
+) -> str:
+    """Return a head line, on several lines where it is long."""
+    arguments = [spaced(each) for each in split_arguments(ast.unparse(node.args))]
+    line = f"{prefix} {node.name}({', '.join(arguments)}){returns}"
+    if len(line) <= 80:
+        return line
+    body = "".join(f"    {argument},\n" for argument in arguments)
+    return f"{prefix} {node.name}(\n{body}){returns}"
+
+
+def spaced(argument: str) -> str:
+    """Write the default of an annotated argument as formatters do."""
+    name, colon, rest = argument.partition(": ")
+    return f"{name}: {rest.replace('=', ' = ', 1)}" if colon else argument
+
+
+def split_arguments(text: str) -> list[str]:
+    """Split at the commas outside of brackets."""
+    arguments, depth = [""], 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth == 0:
+            arguments.append("")
+        else:
+            arguments[-1] += character
+    return [argument.strip() for argument in arguments]
+
+
+def docstring(home: ast.Module, node: ast.stmt) -> str:
+    """Return a definition's docstring; of a variable, the string below it."""
+    if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        return ast.get_docstring(node) or ""
+    position = home.body.index(node) + 1
+    following = home.body[position] if position < len(home.body) else None
+    value = getattr(following, "value", None)
+    text = getattr(value, "value", "")
+    return inspect.cleandoc(text) if isinstance(text, str) else ""
+
+
+def fence(code: str) -> str:
+    """Return a fence that is no example: it shows signatures."""
+    return f"```text\n{code}\n```\n"
+
+
+def prose(text: str) -> Iterator[str]:
+    """Yield a docstring as Markdown, one sentence a line."""
+    for block in re.split(r"\n\s*\n", text):
+        first, _, rest = block.partition("\n")
+        if first in _SECTIONS:
+            yield f"{first}\n"
+            yield "\n".join(items(rest)) + "\n"
+        elif block.startswith("- "):
+            yield "\n".join(items(re.sub(r"^- ", "", block, flags=re.MULTILINE))) + "\n"
+        elif block.strip():
+            yield sentences(block) + "\n"
+
+
+def items(text: str) -> Iterator[str]:
+    """Yield the entries of an Args section and its like."""
+    for chunk in re.split(r"\n(?=\S)", textwrap.dedent(text)):
+        line = " ".join(chunk.split())
+        name, colon, rest = line.partition(": ")
+        if colon and re.fullmatch(r"[\w.]+", name):
+            line = f"`{name}`: {rest}"
+        lines = sentences(line).splitlines()
+        yield "\n  ".join([f"- {lines[0]}", *lines[1:]])
+
+
+def sentences(text: str) -> str:
+    """Join lines, and break after each sentence."""
+    line = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", " ".join(text.split()))
+    return _SENTENCE_END.sub("\n", line.replace("``", "`"))
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

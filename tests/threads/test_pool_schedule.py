@@ -1,0 +1,262 @@
+"""The pool's invariants, over generated schedules.
+
+``PoolMachine`` drives the scheduler alone: its workers are stand-ins that run a
+job when the schedule says so, hence every interleaving can be repeated. The last
+test lets real threads, parked ones too, do as they like.
+"""
+
+import random
+import threading
+from collections import Counter
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+)
+
+from django_asgi_bridge.exceptions import PoolBusy
+from django_asgi_bridge.threads import pool as pool_module
+from django_asgi_bridge.threads.worker import (
+    PINS_CURSOR,
+    PINS_NOTHING,
+    PINS_STATE,
+    PoolLease,
+)
+from tests.threads.support import Call, make_pool, wait, wait_until_idle
+
+THREADS, MAX_THREADS, MAX_QUEUE = 2, 3, 3
+
+
+class StandIn:
+    """A worker without a thread: the schedule ends its jobs."""
+
+    def __init__(self, pool, number):
+        self.pool = pool
+        self.inbox = self
+        self.current = None
+        self.has_to_attach = True
+        self.is_ended = False
+
+    def start(self):
+        """There is no thread to start."""
+
+    def join(self, timeout):
+        """There is no thread to wait for."""
+
+    def put(self, item):
+        if item is None:
+            self.is_ended = True
+            self.pool.workers_to_end.append(self)
+            return
+        assert not self.is_ended, "a job for a worker that was told to end"
+        assert self.current is None, "a second job for a worker that runs one"
+        self.current = item
+        item[1].executions += 1
+
+    def finish(self, has_open_work):
+        lease, job = self.current
+        # From here on the inbox may take the next lease's job.
+        self.current = None
+        lease.note(job, has_open_work and not lease.is_closed)
+        following = self.pool.job_done(lease)
+        if following is not None:
+            self.put((lease, following))
+
+
+class PoolMachine(RuleBasedStateMachine):
+    """Leases ask, jobs end, time-outs and closings come in between."""
+
+    leases = Bundle("leases")
+
+    def __init__(self):
+        super().__init__()
+        self.original = pool_module.Worker
+        pool_module.Worker = StandIn
+        self.pool = make_pool(
+            threads=THREADS, max_threads=MAX_THREADS, max_queue=MAX_QUEUE
+        )
+        self.pool.workers_to_end = []
+        self.known = []
+        self.jobs = []
+        self.refused = set()
+        self.withdrawn = set()
+
+    def teardown(self):
+        try:
+            self.end_everything()
+        finally:
+            pool_module.Worker = self.original
+
+    def busy(self):
+        return sorted(
+            (worker for worker in self.pool._workers if worker.current is not None),
+            key=lambda worker: self.jobs.index(worker.current[1]),
+        )
+
+    @rule(target=leases, count=st.integers(1, 4), is_per_call=st.booleans())
+    def open_leases(self, count, is_per_call):
+        made = [PoolLease() for _ in range(count)]
+        for lease in made:
+            lease.is_per_call = is_per_call
+        self.known.extend(made)
+        return multiple(*made)
+
+    @rule(
+        lease=leases,
+        pins=st.sampled_from([PINS_NOTHING, PINS_STATE, PINS_CURSOR]),
+        is_patient=st.booleans(),
+    )
+    def submit(self, lease, pins, is_patient):
+        job = Call(pins=pins, is_patient=is_patient)
+        self.jobs.append(job)
+        try:
+            self.pool.submit(lease, job)
+        except PoolBusy:
+            assert not is_patient
+            assert len(self.pool._waiting) >= MAX_QUEUE
+            self.refused.add(job)
+
+    @precondition(lambda self: self.busy())
+    @rule(data=st.data(), has_open_work=st.booleans())
+    def finish(self, data, has_open_work):
+        data.draw(st.sampled_from(self.busy())).finish(has_open_work)
+
+    @rule(lease=leases, data=st.data())
+    def withdraw(self, lease, data):
+        if lease.pending:
+            job = data.draw(st.sampled_from(list(lease.pending)))
+            assert self.pool.withdraw(lease, job)
+            self.withdrawn.add(job)
+
+    @rule(lease=leases)
+    def close(self, lease):
+        self.pool.close(lease)
+
+    @precondition(lambda self: self.pool._idle)
+    @rule(data=st.data())
+    def grow_old(self, data):
+        worker = data.draw(st.sampled_from(list(self.pool._idle)))
+        assert self.pool.retire(worker)
+        self.pool.ended(worker)
+
+    @rule()
+    def shut_down_and_reopen(self):
+        self.pool.shutdown()
+        self.let_workers_end()
+        self.pool.reopen()
+
+    def let_workers_end(self):
+        while self.pool.workers_to_end:
+            self.pool.ended(self.pool.workers_to_end.pop())
+
+    @invariant()
+    def bounds_hold(self):
+        stats = self.pool.stats()
+        assert stats.running == len(self.busy()) <= THREADS
+        assert stats.threads <= MAX_THREADS
+        assert stats.running <= stats.leased
+
+    @invariant()
+    def each_worker_has_one_lease(self):
+        holders = Counter(lease.worker for lease in self.known if lease.worker)
+        assert not holders or max(holders.values()) == 1
+        assert not set(holders) & set(self.pool._idle)
+        assert set(holders) <= self.pool._workers
+        for worker in self.busy():
+            assert worker.current[0].worker is worker
+            assert worker.current[0].active is worker.current[1]
+
+    @invariant()
+    def nobody_waits_for_what_is_free(self):
+        pool = self.pool
+        if pool._resuming:
+            assert pool._running == THREADS
+        if pool._waiting and pool._running < THREADS:
+            assert not pool._idle
+            assert not pool._idle_leases
+            assert len(pool._workers) == MAX_THREADS
+
+    @invariant()
+    def every_pending_job_is_on_its_way(self):
+        for lease in self.known:
+            if lease.pending:
+                assert lease.active is not None or lease.is_waiting
+
+    def end_everything(self):
+        for lease in self.known:
+            self.pool.close(lease)
+        while self.busy():
+            self.busy()[0].finish(has_open_work=False)
+        for job in self.jobs:
+            was_dropped = (job in self.refused) + (job in self.withdrawn)
+            assert job.executions + was_dropped == 1
+        self.let_workers_end()
+        stats = self.pool.stats()
+        assert (stats.running, stats.waiting, stats.leased) == (0, 0, 0)
+
+
+TestPoolMachine = PoolMachine.TestCase
+TestPoolMachine.settings = settings(
+    max_examples=60,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_threads_end_idle_after_any_schedule(pools, seed):
+    """Real threads, parked ones among them: every job is made, none stays."""
+    pool = pools(threads=2, max_threads=6, max_queue=10_000)
+    jobs, errors = [], []
+
+    def request(number):
+        chance = random.Random(seed * 1000 + number)
+        lease = PoolLease()
+        lease.is_per_call = chance.random() < 0.3
+        last = None
+        for _ in range(chance.randrange(1, 8)):
+            last = Call(pins=chance.choice((PINS_NOTHING, PINS_STATE)))
+            if chance.random() < 0.4:
+                awaited = object()
+                last.fn = lambda awaited=awaited: pool.park(lease, awaited)
+                jobs.append(last)
+                pool.submit(lease, last)
+                wait(last.started)
+                for _ in range(chance.randrange(3)):
+                    nested = Call(pins=PINS_NOTHING)
+                    jobs.append(nested)
+                    pool.submit(lease, nested)
+                pool.submit(lease, Call(resumes=awaited, is_patient=True))
+            else:
+                jobs.append(last)
+                pool.submit(lease, last)
+            if chance.random() < 0.5:
+                wait(last.delivered)
+        pool.close(lease)
+        if last is not None:
+            wait(last.delivered)
+
+    def guarded(number):
+        try:
+            request(number)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(n,)) for n in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    wait_until_idle(pool)
+
+    assert errors == []
+    assert [job.executions for job in jobs] == [1] * len(jobs)
+    assert pool.stats().threads <= 6
