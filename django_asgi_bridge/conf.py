@@ -58,7 +58,9 @@ class Config:
         strict_paths: refuse encoded slashes, backslashes, NUL and dot segments.
         lifespan: dotted paths of startup and shutdown hooks.
         lifespan_timeout: seconds that one hook may take to start or to stop.
-        heartbeat: seconds of silence after which an event stream sends a comment.
+        heartbeat: seconds of silence after which an event stream with an async
+            source sends a comment; ``None`` for never. Proxies close a connection
+            that was silent for 30 to 60 s.
     """
 
     threads: int = 32
@@ -78,15 +80,24 @@ class Config:
     strict_paths: bool = False
     lifespan: tuple[str, ...] = field(default=())
     lifespan_timeout: float = 30.0
-    heartbeat: float = 15.0
+    heartbeat: float | None = 15.0
 
     def __post_init__(self) -> None:
         for name in ("threads", "max_threads", "max_sync_streams", "max_headers"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("queue_timeout", "detach_after", "max_queue"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
-        for name in ("thread_idle_timeout", "body_timeout", "lifespan_timeout"):
-            _require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+        for name in (
+            "thread_idle_timeout",
+            "body_timeout",
+            "lifespan_timeout",
+            "heartbeat",
+            "max_header_bytes",
+        ):
+            value = getattr(self, name)
+            _require(value is None or value > 0, name, value, "above 0")
+        size = self.max_body_size
+        _require(size is None or size >= 0, "max_body_size", size, "at least 0")
         _require(
             self.max_threads >= self.threads,
             "max_threads",
@@ -108,6 +119,7 @@ _TYPES: Mapping[object, tuple[type, ...]] = MappingProxyType(
         bool: (bool,),
         str: (str,),
         int | None: (int, type(None)),
+        float | None: (int, float, type(None)),
         tuple[str, ...]: (list, tuple),
     }
 )

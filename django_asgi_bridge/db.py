@@ -13,7 +13,7 @@ from typing import Any, Self
 from asgiref.sync import sync_to_async
 from django.db import transaction
 
-from django_asgi_bridge.threads import lease_of_context
+from django_asgi_bridge.threads import Lease, lease_of_context
 
 __all__ = ("atomic",)
 
@@ -47,13 +47,13 @@ class atomic:  # noqa: N801 - Django's name for it
         lease = lease_of_context()
         entry = _Entry(self._block.__enter__)
         if lease is None:
-            await self._enter(entry, asyncio.ensure_future(entry.made()))
+            await self._enter(entry, asyncio.ensure_future(entry.made()), lease)
             return self
         lease.require_atomic_task()
         owner = lease.atomic_task
         lease.atomic_task = entering = asyncio.ensure_future(entry.made())
         try:
-            await self._enter(entry, entering)
+            await self._enter(entry, entering, lease)
         except BaseException:
             lease.atomic_task = owner
             raise
@@ -81,7 +81,12 @@ class atomic:  # noqa: N801 - Django's name for it
         if cancelled is not None:
             raise cancelled
 
-    async def _enter(self, entry: "_Entry", entering: "asyncio.Task[None]") -> None:
+    async def _enter(
+        self,
+        entry: "_Entry",
+        entering: "asyncio.Task[None]",
+        lease: Lease | None,
+    ) -> None:
         """Enter wholly or not at all, even if the task is cancelled meanwhile.
 
         Left half-way, everything that follows on this connection would be inside a
@@ -96,7 +101,10 @@ class atomic:  # noqa: N801 - Django's name for it
             await _ended(entering)
             if not entering.cancelled() and entering.exception() is None:
                 undo = self._leave(type(cancelled), cancelled, None)
-                await _ended(asyncio.ensure_future(undo))
+                leaving = asyncio.ensure_future(undo)
+                if lease is not None:
+                    lease.atomic_task = leaving
+                await _ended(leaving)
             raise
         entering.result()
 

@@ -408,6 +408,37 @@ def test_testing_example_passes(example, settings):
     assert result.testsRun == 2
 
 
+TESTS_SETTINGS = """
+SECRET_KEY = "tests only"
+ROOT_URLCONF = "testing_client"
+ALLOWED_HOSTS = ["*"]
+INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes"]
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+"""
+
+
+@pytest.mark.slow
+def test_testing_example_passes_with_pytest_asyncio(tmp_path):
+    """The plugin gives its fixtures to a project that names it."""
+    pytest.importorskip("pytest_asyncio")
+    for name, source in (
+        ("conftest.py", "testing_conftest.py"),
+        ("test_views.py", "testing_asyncio.py"),
+        ("testing_client.py", "testing_client.py"),
+    ):
+        shutil.copy(EXAMPLES / source, tmp_path / name)
+    (tmp_path / "tests_settings.py").write_text(TESTS_SETTINGS, "utf-8")
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\npythonpath = .\nDJANGO_SETTINGS_MODULE = tests_settings\n"
+        "asyncio_default_fixture_loop_scope = function\n",
+        "utf-8",
+    )
+
+    said = run([sys.executable, "-m", "pytest", "-q", "test_views.py"], tmp_path)
+
+    assert "1 passed" in said
+
+
 SENTRY = """
 import runpy, sys
 from django.conf import settings

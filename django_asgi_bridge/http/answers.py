@@ -38,6 +38,8 @@ def refused(refusal: Refusal, scope: Scope) -> Response:
         status=refusal.status,
         content_type="text/plain; charset=utf-8",
     )
+    if refusal.status == 503:
+        response["Retry-After"] = "1"
     response["Content-Length"] = str(len(response.content))
     if scope.get("http_version", "1.1") < "2":
         # The rest of the request was not read, or cannot be trusted.

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import RequestAborted, RequestDataTooBig
 
-from django_asgi_bridge.conf import django_settings as settings
-from django_asgi_bridge.exceptions import ClientDisconnected
-from django_asgi_bridge.http.body import BodyTimeout, IncomingBody, check_message
+from django_asgi_bridge.exceptions import ClientDisconnected, PoolBusy
+from django_asgi_bridge.http.body import (
+    BodyTimeout,
+    IncomingBody,
+    buffer_limit,
+    check_message,
+    header_of,
+)
 from django_asgi_bridge.http.exchange import Exchange
 from django_asgi_bridge.http.hooks import is_from
 from django_asgi_bridge.protocol.request import Refusal
-from django_asgi_bridge.types import Scope
 
 if TYPE_CHECKING:
     from django_asgi_bridge.http.handler import ASGIHandler
@@ -36,6 +40,8 @@ async def open_body(handler: "ASGIHandler", exchange: Exchange) -> Any:
         exchange.is_disconnected = True
     except BodyTimeout:
         return None
+    except PoolBusy as error:
+        exchange.refusal = Refusal(503, str(error))
     except RequestDataTooBig as error:
         exchange.refusal = Refusal(413, str(error))
     except asyncio.CancelledError:
@@ -72,18 +78,18 @@ async def _receive_body(handler: "ASGIHandler", exchange: Exchange) -> Any:
             return body
         await body.buffer()
     else:
-        await body.buffer(_buffer_limit(exchange.scope))
+        await body.buffer(buffer_limit(exchange.scope))
     return body
 
 
 def _refuse_length(exchange: Exchange) -> Refusal | None:
     """Refuse a body by its announced length, before a byte of it is read."""
-    length = _header(exchange.scope, b"content-length")
+    length = header_of(exchange.scope, b"content-length")
     if not length.isdigit():
         return None
     limits = [exchange.config.max_body_size]
     if not exchange.is_sync_view and not _streams(exchange):
-        limits.append(_buffer_limit(exchange.scope))
+        limits.append(buffer_limit(exchange.scope))
     for limit in limits:
         if limit is not None and int(length) > limit:
             return Refusal(
@@ -97,31 +103,14 @@ def _has_own_read_body(handler: "ASGIHandler") -> bool:
     return not own
 
 
-def _header(scope: Scope, name: bytes) -> str:
-    for key, value in scope.get("headers", ()):
-        if key.lower() == name:
-            text: str = value.decode("latin-1")
-            return text
-    return ""
-
-
 def _streams(exchange: Exchange) -> bool:
     return exchange.look is not None and exchange.look.streams_body
-
-
-def _buffer_limit(scope: Scope) -> int | None:
-    """Return the bytes that a body may have to be buffered for an async view."""
-    if _header(scope, b"content-type").lower().startswith("multipart/"):
-        # The parser limits its fields; files may be of any size.
-        return None
-    limit: int | None = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-    return limit
 
 
 def _check_size(exchange: Exchange, size: int) -> None:
     limits = [exchange.config.max_body_size]
     if not exchange.is_sync_view:
-        limits.append(_buffer_limit(exchange.scope))
+        limits.append(buffer_limit(exchange.scope))
     for limit in limits:
         if limit is not None and size > limit:
             raise RequestDataTooBig(

@@ -23,9 +23,18 @@ from django_asgi_bridge.exceptions import BridgeError, ClientDisconnected
 from django_asgi_bridge.http.exchange import Exchange
 from django_asgi_bridge.protocol.request import Refusal
 from django_asgi_bridge.threads import run_apart
-from django_asgi_bridge.types import Message, Receive
+from django_asgi_bridge.types import Message, Receive, Scope
 
-__all__ = ("BodyTimeout", "IncomingBody", "Quota", "check_message", "spool")
+__all__ = (
+    "BodyTimeout",
+    "IncomingBody",
+    "Quota",
+    "buffer_limit",
+    "check_message",
+    "header_of",
+    "pieces_of",
+    "spool",
+)
 
 PREFETCH_BYTES = 65536
 """Bytes that are there, unless the body is shorter, before a worker is leased."""
@@ -119,6 +128,10 @@ class IncomingBody:
         first = bytes(self._chunks)
         self._chunks.clear()
         self._file = await spool(self._pieces(first, limit))
+
+    async def buffer_for_loop(self) -> None:
+        """Buffer the body for code on the event loop, within the limit for that."""
+        await self.buffer(buffer_limit(self._exchange.scope))
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives."""
@@ -306,3 +319,21 @@ async def pieces_of(receive: Receive) -> AsyncIterator[bytes]:
             yield message["body"]
         if not message.get("more_body", False):
             return
+
+
+def header_of(scope: Scope, name: bytes) -> str:
+    """Return a request header's value, empty where there is none."""
+    for key, value in scope.get("headers", ()):
+        if key.lower() == name:
+            text: str = value.decode("latin-1")
+            return text
+    return ""
+
+
+def buffer_limit(scope: Scope) -> int | None:
+    """Return the bytes that a body may have to be buffered for an async view."""
+    if header_of(scope, b"content-type").lower().startswith("multipart/"):
+        # The parser limits its fields; files may be of any size.
+        return None
+    limit: int | None = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    return limit

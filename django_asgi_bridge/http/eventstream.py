@@ -94,8 +94,8 @@ class EventStreamResponse(StreamingHttpResponse):
     #: What a heartbeat sends.
     heartbeat_chunk = b": keep-alive\n\n"
 
-    #: Seconds of silence before `heartbeat_chunk`, None for never. An async source
-    #: sends it by itself; for a sync one the handler may, between two chunks.
+    #: Seconds of silence before `heartbeat_chunk`, None for never; only an async
+    #: source can be interrupted to send it.
     heartbeat: float | None
 
     def __init__(

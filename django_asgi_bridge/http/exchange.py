@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import RequestAborted
+from django.http.response import HttpResponseBase
 
 from django_asgi_bridge.conf import Config
 from django_asgi_bridge.exceptions import ClientDisconnected
@@ -110,6 +111,25 @@ class Exchange:
         if look is not None and look.match is not None and look.match.func is view:
             return look.is_async
         return iscoroutinefunction(view)
+
+    def note(self, response: object) -> None:
+        """Remember the view's response, so that it is closed on every path."""
+        if isinstance(response, HttpResponseBase):
+            self.response = response
+
+    def call_async(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Run a coroutine function on the event loop and wait for it, on a worker.
+
+        There it may ask for ``request.body``: so the body is completed first.
+        """
+        return self.lease.call_async(self._call_with_body, function, args)
+
+    async def _call_with_body(self, function: Callable[..., Any], args: Any) -> Any:
+        body = self.body
+        look = self.look
+        if body is not None and not (look is not None and look.streams_body):
+            await body.buffer_for_loop()
+        return await function(*args)
 
     # The client's side.
 

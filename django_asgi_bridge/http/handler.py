@@ -334,7 +334,7 @@ class ASGIHandler(DjangoASGIHandler):
 
     def _whole_trip(self, request: Request, exchange: Exchange) -> Response:
         """Do everything on the worker, and end the lease where that is all."""
-        response = self.plan.on_worker(request, 0, exchange)
+        response = exchange.response = self.plan.on_worker(request, 0, exchange)
         if response.status_code >= 400:
             answers.log(request, response)
         if closes_inline(exchange, response) and finishes_inline(exchange):
@@ -445,6 +445,10 @@ class ASGIHandler(DjangoASGIHandler):
                 )
             # Some servers repeat the end of the body.
             await asyncio.sleep(0)
+        logger.warning(
+            "the server repeats the end of the request body: whether the client of "
+            "this request leaves is watched no longer"
+        )
 
     async def read_body(self, receive: Receive) -> Any:
         """Read a whole body, whatever its size, into a spooled file."""

@@ -6,6 +6,7 @@ is taken and given back. Receivers of others get their trip: all sync ones
 together, on the request's worker.
 """
 
+import asyncio
 import inspect
 import logging
 import weakref
@@ -16,7 +17,7 @@ from django.core import signals
 from django.core.cache import caches, close_caches
 from django.core.handlers.base import reset_urlconf
 from django.db import close_old_connections, reset_queries
-from django.dispatch import Signal
+from django.dispatch import Signal, dispatcher
 from django.http.response import HttpResponseBase
 
 from django_asgi_bridge.http.djangos import Response
@@ -166,7 +167,9 @@ async def fire_finished(exchange: Exchange, handler_class: type) -> None:
     """
     lease = exchange.lease
     response = exchange.response
-    sender: Any = handler_class if response is None else response._handler_class
+    sender: Any = handler_class
+    if exchange.request is None and response is not None:
+        sender = response._handler_class
     if not lease.is_direct:
         await _finish_as_django(exchange, sender)
         return
@@ -213,6 +216,10 @@ def _finish_on_worker(exchange: Exchange, sync: list[Any], named: Any) -> None:
         _close_iterator(response)
         for closer in response._resource_closers:
             _logged(closer)
+        if exchange.request is not None:
+            # Again where it is among the closers; where a cancellation came before
+            # it was put there, for the first time.
+            _logged(exchange.request.close)
         response._resource_closers.clear()
         response.closed = True
     _call_all_robust(sync, named)
@@ -257,11 +264,16 @@ def _logged(function: Callable[..., Any], **named: Any) -> None:
 async def _gather(
     receivers: list[Any], named: dict[str, Any], is_robust: bool = False
 ) -> None:
-    """Await async receivers one after the other, sharing the request's context."""
-    for receiver in receivers:
-        try:
-            await receiver(**named)
-        except Exception:
-            if not is_robust:
-                raise
-            logger.exception("%r failed at the end of a request", receiver)
+    """Await async receivers at the same time, as this Django does it."""
+    if not receivers:
+        return
+    try:
+        await _in_parallel(*(receiver(**named) for receiver in receivers))
+    except Exception:
+        if not is_robust:
+            raise
+        logger.exception("an async receiver failed at the end of a request")
+
+
+# Django 6 shares one context among them; Django 5.2 gathers them.
+_in_parallel: Callable[..., Any] = getattr(dispatcher, "_run_parallel", asyncio.gather)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import RequestDataTooBig
 from django.core.handlers import exception as django_exception
+from django.views.defaults import ERROR_PAGE_TEMPLATE
 
 from django_asgi_bridge.exceptions import PoolBusy
 from django_asgi_bridge.http.djangos import Request, Response
@@ -67,7 +68,7 @@ class Plan:
                     if layer.kind is Kind.SYNC:
                         response = layer.instance(request)
                     else:
-                        response = exchange.lease.call_async(layer.instance, request)
+                        response = exchange.call_async(layer.instance, request)
                 except Exception as error:
                     response = convert(request, error)
                 break
@@ -269,7 +270,17 @@ def convert(request: Request, error: Exception) -> Response:
     if isinstance(error, RequestDataTooBig):
         # RFC 9110 section 15.5.14.
         response.status_code = 413
+        if response.content == _PAGE_400:
+            response.content = _PAGE_413
     return response
+
+
+_PAGE_400 = (
+    ERROR_PAGE_TEMPLATE % {"title": "Bad Request (400)", "details": ""}
+).encode()
+_PAGE_413 = (
+    ERROR_PAGE_TEMPLATE % {"title": "Content Too Large (413)", "details": ""}
+).encode()
 
 
 async def _convert_on_loop(

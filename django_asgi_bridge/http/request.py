@@ -62,7 +62,9 @@ class ASGIRequest(DjangoASGIRequest):
         if client:
             meta["REMOTE_ADDR"] = meta["REMOTE_HOST"] = client[0]
             meta["REMOTE_PORT"] = client[1]
-        meta["SERVER_NAME"], meta["SERVER_PORT"] = server_name_port(scope.get("server"))
+        meta["SERVER_NAME"], meta["SERVER_PORT"] = server_name_port(
+            scope.get("server"), meta["wsgi.url_scheme"]
+        )
         meta.update(meta_from_headers(scope.get("headers", ())))
         self.META = meta
         self._set_content_type_params(meta)  # type: ignore[attr-defined]  # private

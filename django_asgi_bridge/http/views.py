@@ -40,7 +40,7 @@ class ViewStep:
 
     def on_worker(self, request: Request, exchange: Exchange) -> Any:
         handler = self.handler
-        call_async = exchange.lease.call_async
+        call_async = exchange.call_async
         callback, args, kwargs = handler.resolve_request(request)
         response: Any = None
         for hook in self.view_hooks:
@@ -54,6 +54,8 @@ class ViewStep:
                 response = _blocking(view, call_async)(request, *args, **kwargs)
             except Exception as error:
                 response = self._exception_response(error, request, call_async)
+        # Closed at the end even if a cancellation keeps it from being sent.
+        exchange.note(response)
         handler.check_response(response, callback)
         if callable(getattr(response, "render", None)):
             response = self._render(request, response, call_async)
@@ -105,20 +107,23 @@ class ViewStep:
                         await _resolve_user(request, exchange)
                     response = await view(request, *args, **kwargs)
                 else:
-                    response = await lease.run(_call, view, request, args, kwargs)
+                    response = await lease.run(
+                        _call, exchange, view, request, args, kwargs
+                    )
             except Exception as error:
                 if not self.exception_hooks:
                     raise
                 response = await lease.run(
-                    self._exception_response, error, request, lease.call_async
+                    self._exception_response, error, request, exchange.call_async
                 )
+        exchange.note(response)
         handler.check_response(response, callback)
         if callable(getattr(response, "render", None)):
             if not self.template_hooks and iscoroutinefunction(response.render):
                 response = await self._render_on_loop(request, response, exchange)
             else:
                 response = await lease.run(
-                    self._render, request, response, lease.call_async
+                    self._render, request, response, exchange.call_async
                 )
         if asyncio.iscoroutine(response):
             raise RuntimeError("Response is still a coroutine.")
@@ -134,7 +139,7 @@ class ViewStep:
             if not self.exception_hooks:
                 raise
             return await lease.run(
-                self._exception_response, error, request, lease.call_async
+                self._exception_response, error, request, exchange.call_async
             )
 
     async def _view_hooks_on_loop(
@@ -220,5 +225,13 @@ async def _call_coroutine(function: Callable[..., Any], args: Any, kwargs: Any) 
     return await function(*args, **kwargs)
 
 
-def _call(function: Callable[..., Any], request: Any, args: Any, kwargs: Any) -> Any:
-    return function(request, *args, **kwargs)
+def _call(
+    exchange: Exchange,
+    function: Callable[..., Any],
+    request: Any,
+    args: Any,
+    kwargs: Any,
+) -> Any:
+    response = function(request, *args, **kwargs)
+    exchange.note(response)
+    return response

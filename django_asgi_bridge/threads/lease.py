@@ -197,9 +197,7 @@ def lease_of_context() -> Lease | None:
 class _LeaseExecutor(Executor):
     """What asgiref submits to; finds the lease of the calling context."""
 
-    def submit(
-        self, fn: Callable[..., R], /, *args: Any, **kwargs: Any
-    ) -> "Future[R]":
+    def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> "Future[R]":
         call = functools.partial(fn, *args, **kwargs) if args or kwargs else fn
         return current_lease.get().submit_call(call)
 

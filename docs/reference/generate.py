@@ -104,7 +104,11 @@ def signature(node: ast.stmt, home: ast.Module) -> str:
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         prefix = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
         marks = [ast.unparse(each) for each in node.decorator_list]
-        lines = [f"@{mark}" for mark in marks if mark in {"property", "classmethod"}]
+        lines = [
+            f"@{mark}"
+            for mark in marks
+            if mark in {"cached_property", "classmethod", "property"}
+        ]
         returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
         return "\n".join([*lines, wrapped(prefix, node, returns)])
     if isinstance(node, ast.ClassDef):

@@ -422,12 +422,13 @@ def site(
     """Give a handler that serves the first view at ``/``, others by their name."""
     patterns = [route("", views[0])] if views else []
     patterns += [route(view.__name__, view) for view in views[1:]]
-    with override_settings(
-        ROOT_URLCONF=tuple(patterns),
-        MIDDLEWARE=list(middleware),
-        ASGI_BRIDGE={"LIFESPAN": [], **(bridge or {})},
+    given = {
+        "ROOT_URLCONF": tuple(patterns),
+        "MIDDLEWARE": list(middleware),
+        "ASGI_BRIDGE": {"LIFESPAN": [], **(bridge or {})},
         **settings,
-    ):
+    }
+    with override_settings(**given):
         yield handler_class()
 
 

@@ -12,7 +12,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.exceptions import MiddlewareNotUsed, PermissionDenied
 from django.core.files.uploadhandler import MemoryFileUploadHandler
-from django.http import Http404, HttpResponse, HttpResponseForbidden
+from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.middleware.common import CommonMiddleware
 from django.middleware.security import SecurityMiddleware
 from django.template import engines
@@ -158,7 +158,7 @@ class OverridesNothing(SecurityMiddleware):
 class AddsAttribute(CommonMiddleware):
     """One of Django's own with an option of it set."""
 
-    response_redirect_class = HttpResponseForbidden
+    response_redirect_class = HttpResponseRedirect
 
 
 # Functions and callables.
@@ -194,19 +194,16 @@ def async_only(
 @sync_and_async_middleware
 def both(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Fix the mode when built."""
-    if iscoroutinefunction(get_response):
 
-        async def middleware(request: Any) -> Any:
-            TRACE.append("both.request")
-            return stamp(await get_response(request), "both")
+    async def on_loop(request: Any) -> Any:
+        TRACE.append("both.request")
+        return stamp(await get_response(request), "both")
 
-    else:
+    def on_thread(request: Any) -> Any:
+        TRACE.append("both.request")
+        return stamp(get_response(request), "both")
 
-        def middleware(request: Any) -> Any:
-            TRACE.append("both.request")
-            return stamp(get_response(request), "both")
-
-    return middleware
+    return on_loop if iscoroutinefunction(get_response) else on_thread
 
 
 class Both:

@@ -187,7 +187,9 @@ class Connection:
         assert not rest[-1].get("more_body", False), "the response has no end"
         return Answer(
             start["status"],
-            tuple((k.decode("ascii"), v.decode("latin-1")) for k, v in start["headers"]),
+            tuple(
+                (k.decode("ascii"), v.decode("latin-1")) for k, v in start["headers"]
+            ),
             b"".join(event.get("body", b"") for event in rest),
             tuple(self.sent),
         )
@@ -226,7 +228,9 @@ class WatchedLoop(asyncio.SelectorEventLoop):
         self.home = threading.get_ident()
         self.wake_ups = 0
 
-    def call_soon_threadsafe(self, *args: Any, **kwargs: Any) -> asyncio.Handle:
+    def call_soon_threadsafe(  # type: ignore[override]  # hands on what it is given
+        self, *args: Any, **kwargs: Any
+    ) -> asyncio.Handle:
         """Count it unless the loop's own thread calls."""
         if threading.get_ident() != self.home:
             self.wake_ups += 1

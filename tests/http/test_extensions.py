@@ -137,6 +137,21 @@ async def test_push_names_path_and_headers_when_the_server_offers_it():
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("bad", ["/a\r\nx", "/a\x00", "a", "", "//evil.example/a"])
+async def test_push_is_refused_when_its_path_is_none(bad):
+    """A push names a path of this site; anything else is a clean 500."""
+
+    async def view(request):
+        await request.push(bad)
+        return HttpResponse("x")
+
+    wire = await served(view, http_version="2", **offering("push"))
+
+    assert wire.types == ["start", "body"]
+    assert wire.status == 500
+
+
+@pytest.mark.asyncio
 async def test_push_does_nothing_when_the_server_cannot():
     async def view(request):
         await request.push("/style.css")
@@ -238,27 +253,36 @@ async def test_head_request_with_trailers_ends_clean():
 # Debug.
 
 
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "OPTIONS": {
+            "loaders": [
+                ("django.template.loaders.locmem.Loader", {"page.html": "{{ answer }}"})
+            ]
+        },
+    }
+]
+
+
 @pytest.mark.asyncio
-async def test_template_and_context_are_told_when_a_test_client_asks():
+@pytest.mark.parametrize("asked", [True, False], ids=["asked", "not asked"])
+async def test_template_and_context_are_told_when_a_test_client_asks(asked):
+    """http.response.debug comes before the start, and only where it is offered."""
+
     async def view(request):
-        return TemplateResponse(request, "admin/404.html", {"answer": 42})
+        return TemplateResponse(request, "page.html", {"answer": 42})
 
-    wire = await served(view, **offering("debug"))
+    wire = Wire(**offering("debug") if asked else {})
+    with site(view, TEMPLATES=TEMPLATES) as handler:
+        await wire.serve(handler)
 
-    assert wire.types[0] == "debug"
-    info = wire.sent[0]["info"]
-    assert info["template"] == "admin/404.html"
-    assert info["context"]["answer"] == 42
-
-
-@pytest.mark.asyncio
-async def test_nothing_is_told_when_nobody_asks():
-    async def view(request):
-        return TemplateResponse(request, "admin/404.html", {"answer": 42})
-
-    wire = await served(view)
-
-    assert wire.types[0] == "start"
+    assert wire.types == (["debug"] if asked else []) + ["start", "body"]
+    assert wire.body == b"42"
+    if asked:
+        info = wire.sent[0]["info"]
+        assert info["template"] == "page.html"
+        assert info["context"]["answer"] == 42
 
 
 # What the scope tells.

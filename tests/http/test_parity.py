@@ -37,6 +37,7 @@ from tests.http.corpus import CASES, Case, Observed, expected_of
 from tests.http.middlewares import TRACE
 from tests.http.support import Request, by_asgi, by_wsgi, site
 
+
 @pytest.fixture(scope="module", autouse=True)
 def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """Give the corpus its apps, tables and rows."""
@@ -60,9 +61,7 @@ def test_corpus_is_large_and_mixed():
     assert len({case.id for case in CASES}) == len(CASES) >= 200
 
 
-def _differences(
-    seen: tuple[Observed, ...], shown: tuple[Observed, ...]
-) -> list[str]:
+def _differences(seen: tuple[Observed, ...], shown: tuple[Observed, ...]) -> list[str]:
     return [
         f"{each.name} is {getattr(ours, each.name)!r}, "
         f"under WSGI {getattr(theirs, each.name)!r}"
@@ -101,9 +100,7 @@ def observe(
             )
 
 
-def _observe(
-    handler: Any, request: Request, exchange: Callable[..., Any]
-) -> Observed:
+def _observe(handler: Any, request: Request, exchange: Callable[..., Any]) -> Observed:
     TRACE.clear()
     mail.outbox.clear()
     with _records() as records:
@@ -120,7 +117,7 @@ def _observe(
         body,
         tuple(records),
         tuple(TRACE),
-        tuple(each.subject for each in mail.outbox),
+        tuple(str(each.subject) for each in mail.outbox),
     )
 
 
@@ -177,13 +174,15 @@ def _records() -> Iterator[list[tuple[Any, ...]]]:
 
     class Collector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            records.append((
-                record.name,
-                record.levelname,
-                record.getMessage(),
-                getattr(record, "status_code", None),
-                record.exc_info and record.exc_info[0],
-            ))
+            records.append(
+                (
+                    record.name,
+                    record.levelname,
+                    record.getMessage(),
+                    getattr(record, "status_code", None),
+                    record.exc_info and record.exc_info[0],
+                )
+            )
 
     collector = Collector()
     root, djangos = logging.getLogger(), logging.getLogger("django")

@@ -8,5 +8,7 @@ from tests.http.views import VIEWS
 urlpatterns = [
     path("plain/", VIEWS["where"], name="plain"),
     path("async-plain/", VIEWS["async-where"], name="async-plain"),
-    *i18n_patterns(*(path(f"{name}/", view, name=name) for name, view in VIEWS.items())),
+    *i18n_patterns(
+        *(path(f"{name}/", view, name=name) for name, view in VIEWS.items())
+    ),
 ]

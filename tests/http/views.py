@@ -59,17 +59,19 @@ def _where(request: Any) -> Any:
         reversed_path = reverse("hello")
     except NoReverseMatch:
         reversed_path = "none"
-    return JsonResponse({
-        "path": request.path,
-        "path_info": request.path_info,
-        "urlconf": get_urlconf(),
-        "hello": reversed_path,
-        "prefix": get_script_prefix(),
-        "language": translation.get_language(),
-        "zone": timezone.get_current_timezone_name(),
-        "route": request.resolver_match.route,
-        "kwargs": request.resolver_match.kwargs,
-    })
+    return JsonResponse(
+        {
+            "path": request.path,
+            "path_info": request.path_info,
+            "urlconf": get_urlconf(),
+            "hello": reversed_path,
+            "prefix": get_script_prefix(),
+            "language": translation.get_language(),
+            "zone": timezone.get_current_timezone_name(),
+            "route": request.resolver_match.route,
+            "kwargs": request.resolver_match.kwargs,
+        }
+    )
 
 
 def _template(request: Any) -> Any:
@@ -254,14 +256,16 @@ def _login_required(request: Any) -> Any:
 
 
 def _echo(request: Any) -> Any:
-    return JsonResponse({
-        "method": request.method,
-        "query": request.GET,
-        "form": request.POST,
-        "files": {name: each.size for name, each in request.FILES.items()},
-        "type": request.content_type,
-        "length": request.META.get("CONTENT_LENGTH"),
-    })
+    return JsonResponse(
+        {
+            "method": request.method,
+            "query": request.GET,
+            "form": request.POST,
+            "files": {name: each.size for name, each in request.FILES.items()},
+            "type": request.content_type,
+            "length": request.META.get("CONTENT_LENGTH"),
+        }
+    )
 
 
 def _body(request: Any) -> Any:
@@ -402,7 +406,7 @@ class NeverCached(Page):
     """A class-based view with a decorated ``dispatch``."""
 
 
-class Callable_:
+class Instance:
     """A view that is an instance."""
 
     def __call__(self, request: Any, **kwargs: Any) -> Any:
@@ -415,7 +419,7 @@ VIEWS: dict[str, Callable[..., Any]] = {
     "class": Page.as_view(),
     "async-class": AsyncPage.as_view(),
     "never-cached": NeverCached.as_view(),
-    "instance": Callable_(),
+    "instance": Instance(),
     "post-only": require_POST(_traced(_hello)),
     "async-post-only": require_POST(_awaited(_hello)),
     "protected": csrf_protect(_traced(_echo)),

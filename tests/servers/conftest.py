@@ -11,16 +11,19 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.servers.app.content import FILE_NAME, file_content
-from tests.servers.http2 import Http2Connection
 from tests.servers.limits import find_limit
-from tests.servers.processes import ROOT, Server, ServerFailed
+from tests.servers.processes import ROOT, Server, ServerStuck
 from tests.servers.scenarios import scenario_of, server_of
 from tests.servers.specs import SPECS, Launch, ServerSpec
 from tests.servers.wire import Connection, WireError
+
+if TYPE_CHECKING:
+    from tests.servers.http2 import Http2Connection
 
 LIMITED_PATIENCE = 3.0
 """Seconds to wait for what a known limit says will not come."""
@@ -50,7 +53,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.servers)
         limit = find_limit(scenario_of(item), server)
         if limit is not None:
-            errors = (AssertionError, WireError, ServerFailed, OSError)
+            errors = (AssertionError, WireError, ServerStuck, OSError)
             xfail = pytest.mark.xfail(
                 reason=limit.reason, raises=errors, run=limit.is_run, strict=True
             )
@@ -237,8 +240,10 @@ def tls_connection(
 @pytest.fixture
 def http2(
     tls_site: Server, certificate: tuple[Path, Path]
-) -> Iterator[Callable[[], Http2Connection]]:
+) -> Iterator[Callable[[], "Http2Connection"]]:
     """Return a function that opens an HTTP/2 connection."""
+    from tests.servers.http2 import Http2Connection
+
     with ExitStack() as stack:
 
         def connect() -> Http2Connection:

@@ -130,6 +130,16 @@ LIMITS: tuple[Limit, ...] = (
     ),
     Limit("sigterm", ("daphne",), ENDS_AT_ONCE),
     Limit(
+        "sigterm_with_stream",
+        ("hypercorn",),
+        "hypercorn waits for every open connection, without a limit (Python 3.12 on)",
+    ),
+    Limit(
+        "sigterm_with_stream",
+        ("granian", "gunicorn-uvicorn", "gunicorn-asgi"),
+        "the server kills a worker whose grace time is over",
+    ),
+    Limit(
         "preload",
         (*UVICORN[:2], "hypercorn", "daphne", "granian"),
         "only gunicorn loads the application in the parent of its workers",

@@ -11,8 +11,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-import psutil  # type: ignore[import-untyped]  # it has no stubs
-
 from tests.servers.specs import Launch, ServerSpec
 from tests.servers.wire import PATIENCE, Connection, Response, WireError
 
@@ -30,7 +28,11 @@ COMPLAINTS = (
 
 
 class ServerFailed(Exception):
-    """The server did not start or did not end; its log is in the message."""
+    """The server did not start; its log is in the message."""
+
+
+class ServerStuck(Exception):
+    """The server did not end; its log is in the message."""
 
 
 class Server:
@@ -213,7 +215,7 @@ class Server:
         try:
             status = self.process.wait(STOP_DEADLINE)
         except subprocess.TimeoutExpired as exc:
-            raise ServerFailed(f"SIGTERM did not end {self.describe()}") from exc
+            raise ServerStuck(f"still running: {self.describe()}") from exc
         self._reader.join(STOP_DEADLINE)
         return status
 
@@ -256,6 +258,8 @@ class Server:
 
 def listening_port(pid: int) -> int | None:
     """Return the TCP port on which a process or its children listen."""
+    import psutil  # type: ignore[import-untyped]  # it has no stubs
+
     main = psutil.Process(pid)
     for process in [main, *main.children(recursive=True)]:
         for connection in process.net_connections("tcp"):

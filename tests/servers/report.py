@@ -36,7 +36,8 @@ GROUPS = {
     "test_downloads": "Files",
     "test_bad_requests": "Bad requests",
     "test_hostile_responses": "Responses that break the rules",
-    "test_tls": "TLS and HTTP/2",
+    "test_tls": "TLS",
+    "test_http2": "HTTP/2",
     "test_lifecycle": "Start and end",
 }
 INTRODUCTION = """\

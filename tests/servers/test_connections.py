@@ -1,5 +1,8 @@
 """Framing: what one answer leaves behind must not harm the next."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from tests.servers.app.content import pattern
@@ -120,3 +123,24 @@ def test_pipelined_bodies(connection: Connection):
     lengths = [connection.read_response().json()["length"] for _ in bodies]
 
     assert lengths == [10, 2000, 1]
+
+
+def test_parallel(wire: Callable[[], Connection]):
+    """Requests on many connections at once each get their own answer."""
+
+    def ask(number: int) -> list[str]:
+        connection = connections[number]
+        answers = []
+        for step in range(10):
+            view = "echo" if (number + step) % 2 else "aecho"
+            seen = connection.get(f"/{view}/?id={number}-{step}")
+            answers.append(seen.json()["query"]["id"][0])
+        return answers
+
+    connections = [wire() for _ in range(16)]
+    with ThreadPoolExecutor(16) as executor:
+        answers = list(executor.map(ask, range(16)))
+
+    assert answers == [
+        [f"{number}-{step}" for step in range(10)] for number in range(16)
+    ]

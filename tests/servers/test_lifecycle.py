@@ -105,6 +105,22 @@ def test_sigterm_when_idle(start: StartServer):
     assert server.complaints() == []
 
 
+def test_sigterm_with_stream(start: StartServer, key: str):
+    """SIGTERM ends a server with an open stream, whose generator is closed."""
+    server = start()
+    with server.connect() as connection:
+        connection.send_head("GET", f"/open-ended/{key}/")
+        pieces = connection.read_pieces(connection.read_head())
+        first = next(pieces)
+
+        status = server.stop()
+
+    assert first == b"first"
+    assert status in CLEAN_ENDS
+    assert (server.directory / f"{key}.closed").exists()
+    assert len(server.lifespan("shutdown")) == 1
+
+
 def test_root_path(spec: ServerSpec, start: StartServer):
     """The server's root path is the site's script name."""
     server = start(Launch(root_path="/below"))

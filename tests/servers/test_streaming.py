@@ -74,6 +74,21 @@ def test_client_leaves_async_view(
     assert site.sees(f"{key}:cancelled")
 
 
+@LEAVING
+def test_client_leaves_sync_view(
+    connection: Connection, site: Server, key: str, abruptly: bool
+):
+    """A sync view whose client leaves runs to its end, and the server goes on."""
+    connection.send_head("GET", f"/patient/{key}/")
+    has_entered = site.sees(f"{key}:entered")
+
+    connection.leave(abruptly=abruptly)
+    site.post(f"{key}:go")
+
+    assert has_entered
+    assert site.sees(f"{key}:done")
+
+
 @pytest.mark.noisy
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_broken_stream(connection: Connection, site: Server, kind: str):

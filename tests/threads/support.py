@@ -21,6 +21,7 @@ __all__ = (
     "make_pool",
     "run",
     "served",
+    "until",
     "wait",
     "wait_until_idle",
 )
@@ -93,6 +94,12 @@ def make_lease(pool: WorkerPool, **options: Any) -> Lease:
     """Return a lease that waits long."""
     defaults: dict[str, Any] = {"queue_timeout": WATCHDOG, "detach_after": WATCHDOG}
     return Lease(pool, **{**defaults, **options})
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop run until ``condition`` holds; the test's watchdog ends it."""
+    while not condition():  # noqa: ASYNC110 - what is awaited has no event
+        await asyncio.sleep(0)
 
 
 def wait_until_idle(pool: WorkerPool) -> None:

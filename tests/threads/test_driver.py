@@ -9,7 +9,7 @@ import pytest
 from django_asgi_bridge.exceptions import PoolBusy
 from django_asgi_bridge.threads.driver import detached_tasks, drive
 from django_asgi_bridge.threads.worker import PoolLease
-from tests.threads.support import Call, run, served, wait
+from tests.threads.support import Call, run, served, until, wait
 
 variable = contextvars.ContextVar("variable")
 
@@ -133,8 +133,7 @@ def test_trip_that_has_not_started_is_withdrawn_when_its_task_is_cancelled(pools
 
     async def main():
         task = start(pool, lambda lease: lease.run(gate))
-        while not pool.stats().waiting:
-            await asyncio.sleep(0)
+        await until(lambda: pool.stats().waiting)
         await cancelled(task)
         assert pool.stats().waiting == 0
 
@@ -312,8 +311,7 @@ def test_cleanup_call_is_made_when_its_task_is_cancelled_in_the_queue(pools):
             await lease.run(made.append, 1, is_cleanup=True)
 
         task = start(pool, request, queue_timeout=0.0)
-        while not pool.stats().waiting:
-            await asyncio.sleep(0)
+        await until(lambda: pool.stats().waiting)
         task.cancel()
         await asyncio.sleep(0)
         running.gate.set()
@@ -398,8 +396,7 @@ def test_64_parked_requests_do_not_starve_the_one_that_frees_them(pools):
             await lease.run(loop.call_soon_threadsafe, freed.set)
 
         tasks = [start(pool, waits) for _ in range(64)]
-        while pool.stats().leased < 64 or pool.stats().running:
-            await asyncio.sleep(0)
+        await until(lambda: pool.stats().leased == 64 and not pool.stats().running)
         await start(pool, frees)
         return sum(await asyncio.gather(*tasks))
 

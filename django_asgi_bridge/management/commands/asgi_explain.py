@@ -152,7 +152,7 @@ class _Walk:
         self.result.steps.append(Step(name, hook, where, trip, why))
 
     def _more(self, name: str, hook: str, blocks: Blocks) -> None:
-        if blocks not in (never, always):
+        if blocks not in (never, always) and not _is_off(blocks):
             self.result.more.append(f"+1 when {name}.{hook} {_why(blocks)}")
 
     # The walks, as Plan.on_worker and Plan.on_loop go them.
@@ -162,8 +162,7 @@ class _Walk:
         while i < len(self.layers):
             layer = self.layers[i]
             if layer.kind is Kind.SYNC:
-                why = "sync-only: holds its worker until the response"
-                self._step(layer.name, "__call__", trip, why)
+                self._step(layer.name, "__call__", trip, _why_sync(layer))
                 self._on_worker(i + 1, trip)
                 break
             if layer.kind is Kind.ASYNC:
@@ -248,8 +247,7 @@ class _Walk:
         if getattr(layer, f"{side}_hook") is None:
             return
         blocks: Blocks = getattr(layer, f"{side}_blocks")
-        why = "only computes" if blocks is never else f"only computes, unless it {_why(blocks)}"
-        self._step(layer.name, f"process_{side}", None, why)
+        self._step(layer.name, f"process_{side}", None, _why_inline(blocks))
         self._more(layer.name, f"process_{side}", blocks)
 
     def _hooks_in_trip(self, layers: Sequence[Layer], side: str) -> None:
@@ -268,7 +266,7 @@ class _Walk:
             if iscoroutinefunction(hooks[i]):
                 self._step(name, called, None, "a coroutine: awaited")
             elif not blocks(self.request, self.view):
-                self._step(name, called, None, _why(blocks))
+                self._step(name, called, None, _why_inline(blocks))
                 self._more(name, called, blocks)
             else:
                 last = _last_view_hook(hooks, i)
@@ -342,6 +340,25 @@ def _last_view_hook(hooks: Sequence[Callable[..., Any]], first: int) -> int:
 def _why(blocks: Blocks) -> str:
     name = getattr(blocks, "__name__", "")
     return _WHY.get(name, name.strip("_").replace("_", " "))
+
+
+def _why_sync(layer: Layer) -> str:
+    reason = "sync-only"
+    if getattr(layer.instance, "async_capable", False):
+        reason = "built sync, since one inside is sync-only"
+    return f"{reason}: holds its worker until the response"
+
+
+def _why_inline(blocks: Blocks) -> str:
+    if blocks is never or _is_off(blocks):
+        return _why(never)
+    return f"{_why(never)} now; it {_why(blocks)}"
+
+
+def _is_off(blocks: Blocks) -> bool:
+    """Tell whether a setting keeps the hook from ever blocking."""
+    name = getattr(blocks, "__name__", "")
+    return name.endswith("_csrf_session") and not settings.CSRF_USE_SESSIONS
 
 
 def _name_of(function: Any) -> str:

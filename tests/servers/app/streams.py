@@ -114,6 +114,19 @@ async def parked_async(request: HttpRequest, key: str) -> StreamingHttpResponse:
     return StreamingHttpResponse(words(), content_type="text/plain")
 
 
+async def open_ended(request: HttpRequest, key: str) -> StreamingHttpResponse:
+    """Send one word and wait; a file tells that the generator was closed."""
+
+    async def words() -> AsyncIterator[bytes]:
+        try:
+            yield b"first"
+            await asyncio.get_running_loop().create_future()
+        finally:
+            (site_directory() / f"{key}.closed").touch()
+
+    return StreamingHttpResponse(words(), content_type="text/plain")
+
+
 def broken(request: HttpRequest, kind: str) -> StreamingHttpResponse:
     """Raise after the first item: the client must not take it for a whole answer."""
 

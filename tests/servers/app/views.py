@@ -15,7 +15,8 @@ from django.urls import get_script_prefix, get_urlconf, set_script_prefix, set_u
 from django.utils import timezone, translation
 from django.views.decorators.csrf import csrf_exempt
 
-from django_asgi_bridge.http import early_hints
+from django_asgi_bridge.exceptions import UnsupportedByServer
+from django_asgi_bridge.http import early_hints, push, set_trailers
 from tests.servers.app import board
 from tests.servers.app.content import pattern, site_directory
 
@@ -171,6 +172,14 @@ async def hang(request: HttpRequest, key: str) -> HttpResponse:
         board.post(f"{key}:cancelled")
         raise
     return HttpResponse("never")
+
+
+def patient(request: HttpRequest, key: str) -> HttpResponse:
+    """Block until the board says so, and tell the board of the end."""
+    board.post(f"{key}:entered")
+    board.wait(f"{key}:go")
+    board.post(f"{key}:done")
+    return HttpResponse("done")
 
 
 def _fifo(key: str) -> Path:
