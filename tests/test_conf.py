@@ -21,6 +21,7 @@ VALID = {
     "BODY_TIMEOUT": 2.5,
     "MAX_SYNC_STREAMS": 1,
     "ATOMIC_ASYNC_VIEWS": True,
+    "RESOLVE_USER": True,
     "ON_DISCONNECT": "shield",
     "MAX_HEADERS": 10,
     "MAX_HEADER_BYTES": 1024,
@@ -47,9 +48,10 @@ WRONG = [
             "LIFESPAN_TIMEOUT",
             "HEARTBEAT",
         )
-        for value in ("1", None, True)
+        for value in ("1", True)
     ),
-    *((name, 1) for name in ("ATOMIC_ASYNC_VIEWS", "STRICT_PATHS")),
+    *((name, None) for name in ("QUEUE_TIMEOUT", "DETACH_AFTER", "BODY_TIMEOUT")),
+    *((name, 1) for name in ("ATOMIC_ASYNC_VIEWS", "RESOLVE_USER", "STRICT_PATHS")),
     ("ON_DISCONNECT", None),
     ("LIFESPAN", "project.hooks.one"),
     ("LIFESPAN", None),
@@ -66,6 +68,9 @@ OUT_OF_RANGE = [
     ("THREAD_IDLE_TIMEOUT", 0, "above 0"),
     ("BODY_TIMEOUT", 0, "above 0"),
     ("LIFESPAN_TIMEOUT", 0, "above 0"),
+    ("HEARTBEAT", 0, "above 0"),
+    ("HEARTBEAT", -1, "above 0"),
+    ("MAX_BODY_SIZE", -1, "at least 0"),
     ("MAX_SYNC_STREAMS", 0, "at least 1"),
     ("MAX_HEADERS", 0, "at least 1"),
     ("ON_DISCONNECT", "ignore", "'cancel', 'finish' or 'shield'"),
@@ -98,6 +103,7 @@ def test_config_has_the_documented_defaults():
         "body_timeout": 60.0,
         "max_sync_streams": 64,
         "atomic_async_views": False,
+        "resolve_user": False,
         "on_disconnect": "cancel",
         "max_headers": 128,
         "max_header_bytes": 65536,
@@ -130,10 +136,8 @@ def test_value_of_a_wrong_type_is_an_error(key, value):
     with pytest.raises(ImproperlyConfigured) as caught:
         read_config({key: value})
 
-    if (key, value) != ("MAX_BODY_SIZE", None):
-        assert f"ASGI_BRIDGE[{key!r}] is {value!r}; it must be of type " in str(
-            caught.value
-        )
+    message = str(caught.value)
+    assert f"ASGI_BRIDGE[{key!r}] is {value!r}; it must be of type " in message
 
 
 @pytest.mark.parametrize(("key", "value", "expected"), OUT_OF_RANGE)
@@ -170,6 +174,12 @@ def test_setting_that_is_no_dictionary_is_an_error(given):
     """``ASGI_BRIDGE`` itself has a type too."""
     with pytest.raises(ImproperlyConfigured, match="must be a dictionary"):
         read_config(given)
+
+
+@pytest.mark.parametrize("key", ["MAX_BODY_SIZE", "HEARTBEAT"])
+def test_none_switches_an_option_off(key):
+    """Where a limit may be missing, ``None`` says so."""
+    assert getattr(read_config({key: None}), key.lower()) is None
 
 
 def test_config_cannot_be_changed():

@@ -6,6 +6,7 @@ the view that the early look found and on the middleware that runs before it.
 
 import asyncio
 import io
+import logging
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import RequestAborted, RequestDataTooBig
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ("open_body",)
 
+logger = logging.getLogger("django_asgi_bridge.http")
+
 
 async def open_body(handler: "ASGIHandler", exchange: Exchange) -> Any:
     """Return a file to read the body from; None when there is no request."""
@@ -44,6 +47,9 @@ async def open_body(handler: "ASGIHandler", exchange: Exchange) -> Any:
         exchange.refusal = Refusal(503, str(error))
     except RequestDataTooBig as error:
         exchange.refusal = Refusal(413, str(error))
+    except OSError as error:
+        logger.exception("a request body could not be spooled")
+        exchange.refusal = Refusal(507, str(error))
     except asyncio.CancelledError:
         if not exchange.was_too_slow():
             raise

@@ -133,17 +133,13 @@ class IncomingBody:
         """Buffer the body for code on the event loop, within the limit for that."""
         await self.buffer(buffer_limit(self._exchange.scope))
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body as it arrives."""
+    async def next_chunk(self) -> bytes:
+        """Return the next bytes of the body, empty at its end."""
         if self._chunks:
-            first = bytes(self._chunks)
-            self._chunks.clear()
-            yield first
+            return self._take(len(self._chunks))
         if self._file is not None:
-            while piece := await run_apart(self._file.read, PREFETCH_BYTES):
-                yield piece
-        while chunk := await self.receive_chunk():
-            yield chunk
+            return await run_apart(self._file.read, PREFETCH_BYTES)
+        return await self.receive_chunk()
 
     async def _pieces(self, first: bytes, limit: int | None) -> AsyncIterator[bytes]:
         if first:

@@ -9,10 +9,10 @@ Specification: ASGI HTTP 2.5; extensions ``http.response.early_hint``,
 """
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self, cast
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -25,6 +25,7 @@ from django_asgi_bridge.threads import run_sync
 
 __all__ = (
     "TLS",
+    "BodyStream",
     "abody",
     "after",
     "early_hints",
@@ -74,27 +75,47 @@ async def abody(request: HttpRequest) -> bytes:
     return await run_sync(getattr, request, "body")
 
 
-async def stream(request: HttpRequest) -> AsyncIterator[bytes]:
+def stream(request: HttpRequest) -> "BodyStream":
     """Iterate over the body; with ``@streams_body`` as it arrives.
 
-    Not limited by ``DATA_UPLOAD_MAX_MEMORY_SIZE``: nothing is kept.
+    Not limited by ``DATA_UPLOAD_MAX_MEMORY_SIZE``: nothing is kept. The iterator
+    may be left at any time and taken up again.
 
     Raises:
-        RawPostDataException: the body was read already, by ``request.read()``.
-        ClientDisconnected: the client left in mid-body.
+        ClientDisconnected: the client left in mid-body; raised by the iterator.
     """
-    body: Any = getattr(request, "_stream", None)
-    if hasattr(request, "_body"):
-        if request.body:
-            yield request.body
-        return
-    request._read_started = True  # type: ignore[attr-defined]  # private
-    if isinstance(body, IncomingBody):
-        async for chunk in body.chunks():
-            yield chunk
-        return
-    while chunk := await run_sync(request.read, PREFETCH_BYTES):
-        yield chunk
+    return BodyStream(request)
+
+
+class BodyStream:
+    """The chunks of one request body, none of them empty."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = cast("Any", request)  # for its private parts
+        self._kept: bytes | None = None
+        if hasattr(request, "_body"):
+            self._kept = request.body
+        else:
+            self._request._read_started = True
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        chunk = await self._next()
+        if not chunk:
+            raise StopAsyncIteration
+        return chunk
+
+    async def _next(self) -> bytes:
+        if self._kept is not None:
+            kept, self._kept = self._kept, b""
+            return kept
+        body = self._request._stream
+        if isinstance(body, IncomingBody):
+            return await body.next_chunk()
+        chunk: bytes = await run_sync(self._request.read, PREFETCH_BYTES)
+        return chunk
 
 
 def is_disconnected(request: HttpRequest) -> bool:

@@ -14,6 +14,7 @@ import contextvars
 import functools
 import logging
 import sys
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import cached_property
 from typing import Any
@@ -436,12 +437,14 @@ class ASGIHandler(DjangoASGIHandler):
             AssertionError: the server sent something that may not come here.
         """
         for _ in range(MAX_REPEATS):
-            message = await receive()
-            if message["type"] == "http.disconnect":
+            message: Any = await receive()
+            kind = message.get("type") if isinstance(message, Mapping) else None
+            if kind == "http.disconnect":
                 raise RequestAborted
-            if message["type"] != "http.request" or message.get("body"):
+            if kind != "http.request" or message.get("body"):
                 raise AssertionError(
-                    f"Invalid ASGI message after request body: {message['type']}"
+                    "Invalid ASGI message after request body: "
+                    f"{message if kind is None else kind}"
                 )
             # Some servers repeat the end of the body.
             await asyncio.sleep(0)

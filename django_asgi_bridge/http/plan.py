@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import RequestDataTooBig
 from django.core.handlers import exception as django_exception
+from django.http import HttpResponseBadRequest, UnreadablePostError
 from django.views.defaults import ERROR_PAGE_TEMPLATE
 
-from django_asgi_bridge.exceptions import PoolBusy
+from django_asgi_bridge.exceptions import ClientDisconnected, PoolBusy
 from django_asgi_bridge.http.djangos import Request, Response
 from django_asgi_bridge.http.exchange import Exchange, exchange_of
+from django_asgi_bridge.http.extensions import is_disconnected
 from django_asgi_bridge.http.hooks import always
 from django_asgi_bridge.http.layers import Kind, Layer
 from django_asgi_bridge.http.views import ViewStep
@@ -262,6 +264,11 @@ def convert(request: Request, error: Exception) -> Response:
     """
     if isinstance(error, PoolBusy):
         raise error
+    if isinstance(error, _LEFT) and is_disconnected(request):
+        # Nobody reads the response, and nothing is wrong with the site.
+        gone: Response = HttpResponseBadRequest()
+        gone._has_been_logged = True
+        return gone
     try:
         raise error
     except Exception:
@@ -270,10 +277,15 @@ def convert(request: Request, error: Exception) -> Response:
     if isinstance(error, RequestDataTooBig):
         # RFC 9110 section 15.5.14.
         response.status_code = 413
+        if getattr(request, "http_version", "2") < "2":
+            # The rest of the body was not read.
+            response.headers["Connection"] = "close"
         if response.content == _PAGE_400:
             response.content = _PAGE_413
     return response
 
+
+_LEFT = (ClientDisconnected, UnreadablePostError)
 
 _PAGE_400 = (
     ERROR_PAGE_TEMPLATE % {"title": "Bad Request (400)", "details": ""}

@@ -5,7 +5,7 @@ Specification: ASGI HTTP 2.5, "HTTP connection scope"; RFC 9110 section 5.
 
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from django.core.handlers.asgi import ASGIRequest as DjangoASGIRequest
@@ -110,7 +110,13 @@ class ASGIRequest(DjangoASGIRequest):
         if not META.get("CONTENT_LENGTH"):
             size = self._known_size()
             META = {**META, "CONTENT_LENGTH": str(size)}  # noqa: N806
-        return super().parse_file_upload(META, post_data)
+        try:
+            return super().parse_file_upload(META, post_data)
+        except Exception:
+            # Django's parser leaves the file that was being written open.
+            for handler in self.upload_handlers:
+                handler.upload_interrupted()
+            raise
 
     def _known_size(self) -> int:
         stream: Any = self._stream
@@ -136,7 +142,7 @@ class ASGIRequest(DjangoASGIRequest):
         """Wait for the whole body and return it; see ``http.abody``."""
         return await extensions.abody(self)
 
-    def stream(self) -> AsyncIterator[bytes]:
+    def stream(self) -> "extensions.BodyStream":
         """Iterate over the body as it arrives; see ``http.stream``."""
         return extensions.stream(self)
 

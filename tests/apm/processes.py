@@ -9,7 +9,7 @@ from typing import Any
 
 __all__ = ("recorded",)
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).absolute().parent.parent.parent
 
 
 def recorded(child: str, **order: Any) -> list[Any]:

@@ -140,6 +140,11 @@ LIMITS: tuple[Limit, ...] = (
         "the server kills a worker whose grace time is over",
     ),
     Limit(
+        "root_path",
+        ("gunicorn-uvicorn",),
+        "the worker takes no root path; a subclass whose `CONFIG_KWARGS` name one does",
+    ),
+    Limit(
         "preload",
         (*UVICORN[:2], "hypercorn", "daphne", "granian"),
         "only gunicorn loads the application in the parent of its workers",
