@@ -219,13 +219,16 @@ def test_durable_block_refuses_to_be_nested(database, request_of):
 def test_block_without_savepoint_spoils_the_outer_one(database, request_of):
     """``savepoint=False`` marks the whole transaction for rollback."""
 
+    async def spoiled():
+        async with atomic(using=ALIAS):
+            with pytest.raises(KeyError):
+                async with atomic(using=ALIAS, savepoint=False):
+                    raise KeyError
+            await save("lost")
+
     async def request(lease):
-        with pytest.raises(transaction.TransactionManagementError):  # noqa: PT012
-            async with atomic(using=ALIAS):
-                with pytest.raises(KeyError):  # noqa: PT012 - the block is what is tested
-                    async with atomic(using=ALIAS, savepoint=False):
-                        raise KeyError
-                await save("lost")
+        with pytest.raises(transaction.TransactionManagementError):
+            await spoiled()
 
     run(request_of(request))
     assert database.keys() == set()

@@ -20,7 +20,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from django_asgi_bridge.http import hooks
 from django_asgi_bridge.http.handler import ASGIHandler
-from django_asgi_bridge.management.commands import asgi_explain
+from django_asgi_bridge.management.commands._explanation import REASONS, explain
 from django_asgi_bridge.threads import jobs
 
 HERE = __name__
@@ -196,7 +196,7 @@ def test_minimum_is_what_a_request_takes(settings, trips, stack, url):
     status = serve(handler, "GET", url)
     measured = len(trips)
 
-    explanation = asgi_explain.explain(handler, "GET", url)
+    explanation = explain(handler, "GET", url)
 
     assert explanation.trips == measured
     assert status == (404 if url == "/nowhere/" else 200)
@@ -208,7 +208,7 @@ def test_minimum_is_what_a_request_takes_when_it_is_no_get(trips, method, url):
     handler = ASGIHandler()
     serve(handler, method, url)
 
-    assert asgi_explain.explain(handler, method, url).trips == len(trips)
+    assert explain(handler, method, url).trips == len(trips)
 
 
 def test_minimum_counts_receivers_of_others(trips):
@@ -222,7 +222,7 @@ def test_minimum_counts_receivers_of_others(trips):
     try:
         handler = ASGIHandler()
         serve(handler, "GET", "/async/")
-        explanation = asgi_explain.explain(handler, "GET", "/async/")
+        explanation = explain(handler, "GET", "/async/")
     finally:
         for signal in (signals.request_started, signals.request_finished):
             signal.disconnect(receiver)
@@ -344,4 +344,4 @@ def test_class_based_view_has_its_name():
 @pytest.mark.parametrize("blocks", sorted({b.__name__ for b in hooks._KNOWN.values()}))
 def test_every_question_of_the_hooks_has_a_text(blocks):
     """A new question in ``http.hooks`` gets its words here."""
-    assert blocks in asgi_explain._WHY
+    assert blocks in REASONS

@@ -100,6 +100,11 @@ class Exchange:
         self.wants_cancel = False
         lease.owner = self
 
+    def __str__(self) -> str:
+        match = None if self.look is None else self.look.match
+        view = "" if match is None else f" ({match._func_path})"
+        return f"{self.scope.get('method')} {self.scope.get('path')!a}{view}"
+
     def see(self, look: Look) -> None:
         """Take over what the early look found."""
         self.look = look

@@ -207,6 +207,9 @@ class ASGIHandler(DjangoASGIHandler):
                 exchange.response = answers.refused(exchange.refusal, exchange.scope)
             if exchange.response is not None:
                 await self._send(exchange, exchange.response)
+        except GeneratorExit:
+            # The task is thrown away with its loop: nothing can be awaited.
+            raise
         except BaseException:
             exchange.stop_listening()
             await finish(exchange, type(self))

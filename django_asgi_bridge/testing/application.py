@@ -41,11 +41,12 @@ class ClientApplication(ASGIHandler):
             self.lifespan.hooks, timeout=self.lifespan.timeout, run_sync=run_sync
         )
 
-    def create_request(self, scope: Scope, body_file: Any) -> Any:
+    def create_request(self, scope: Any, body_file: Any) -> Any:
         """Make the request and note it."""
         request, error_response = super().create_request(scope, body_file)
         if request is not None:
-            request._dont_enforce_csrf_checks = not self.enforce_csrf_checks
+            # What Django's client sets for CsrfViewMiddleware.
+            vars(request)["_dont_enforce_csrf_checks"] = not self.enforce_csrf_checks
             _connection.get().request = request
         return request, error_response
 
@@ -72,7 +73,8 @@ class ClientHandler:
         self.chunk_size = chunk_size
         self.lifespan: LifespanRun | None = None
         self._application: ClientApplication | None = None
-        self._open: set[Connection] = set()
+        #: The requests under way.
+        self.connections: set[Connection] = set()
 
     @property
     def application(self) -> ClientApplication:
@@ -96,6 +98,7 @@ class ClientHandler:
             raise RuntimeError("the application sent events without a response")
         if connection.is_live:
             _read_from(response, connection.chunks())
+            response.disconnect = connection.leave  # type: ignore[attr-defined]  # added for tests
         else:
             await connection.wait_end()
             if response.streaming:
@@ -117,8 +120,8 @@ class ClientHandler:
         self.application.enforce_csrf_checks = self.enforce_csrf_checks
         connection = Connection(scope, upload, chunk_size=chunk_size, is_live=is_live)
         task = connection.run(self._serve_connection(connection))
-        self._open.add(connection)
-        task.add_done_callback(lambda _: self._open.discard(connection))
+        self.connections.add(connection)
+        task.add_done_callback(lambda _: self.connections.discard(connection))
         return connection
 
     def _serve_connection(self, connection: Connection) -> Any:
@@ -139,7 +142,7 @@ class ClientHandler:
         """Leave the responses that are still open and run the shutdown hooks."""
         run, self.lifespan = self.lifespan, None
         try:
-            for connection in list(self._open):
+            for connection in list(self.connections):
                 await connection.leave()
         finally:
             if run is not None:

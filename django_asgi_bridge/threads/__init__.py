@@ -33,7 +33,7 @@ __all__ = (
     "run_sync",
 )
 
-R = TypeVar("R")
+_R = TypeVar("_R")
 
 _lock = threading.Lock()
 _pool: WorkerPool | None = None
@@ -79,7 +79,7 @@ def new_lease(
     )
 
 
-async def run_apart(fn: Callable[..., R], *args: Any) -> R:
+async def run_apart(fn: Callable[..., _R], *args: Any) -> _R:
     """Call a blocking function on any worker thread, in no particular context.
 
     For work that belongs to no request's thread, such as a write to a file.
@@ -90,7 +90,7 @@ async def run_apart(fn: Callable[..., R], *args: Any) -> R:
     return await asyncio.wrap_future(lease.submit_call(job))
 
 
-async def run_sync(fn: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+async def run_sync(fn: Callable[..., _R], *args: Any, **kwargs: Any) -> _R:
     """Call a blocking function on the current request's worker thread.
 
     Context variables and asgiref ``Local`` values are carried both ways. Outside

@@ -14,6 +14,9 @@ the rest of the coroutine to a background task.
 
 import asyncio
 import contextvars
+import logging
+import sys
+import traceback
 import types
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
@@ -56,6 +59,11 @@ class _Detached(BaseException):
         super().__init__()
         self.remainder = remainder
 
+
+logger = logging.getLogger("django_asgi_bridge.threads")
+
+STACK_LINES = 8
+"""Innermost calls of a stuck thread that are logged."""
 
 detached_tasks: "set[asyncio.Task[None]]" = set()
 """Background tasks that finish what cancelled requests left running."""
@@ -115,6 +123,10 @@ def _steps(
                 value = yield awaited
         except _Detached as left:
             raise _leave(_finish(context, coroutine, left.remainder)) from None
+        except GeneratorExit:
+            # The task is thrown away: nothing can be awaited any more.
+            coroutine.close()
+            raise
         except BaseException as raised:
             error = raised
 
@@ -168,6 +180,7 @@ def _wait(
                 except _Detached as left:
                     raise _leave(_await_end(lease, job, left.remainder)) from None
             elif job.is_overdue and not job.is_done:
+                _report(lease)
                 raise _leave(_await_end(lease, job))
     finally:
         if patience is not None:
@@ -182,6 +195,19 @@ def _be_patient(lease: Hold, job: TripJob) -> asyncio.TimerHandle:
     for task in job.task_context[:1]:
         task.cancel()
     return job.loop.call_later(lease.detach_after, _lose_patience, job)
+
+
+def _report(lease: Hold) -> None:
+    """Log once what a worker does whose request was cancelled long ago."""
+    ident = None if lease.worker is None else lease.worker.ident
+    frame = None if ident is None else sys._current_frames().get(ident)
+    logger.warning(
+        "%s was cancelled %g s ago and its thread still runs; it is left to end by "
+        "itself. Where it is:\n%s",
+        lease.owner or "a call",
+        lease.detach_after,
+        "".join(traceback.format_stack(frame)[-STACK_LINES:]) if frame else "unknown",
+    )
 
 
 def _lose_patience(job: TripJob) -> None:

@@ -1,6 +1,7 @@
 """A lease that knows its pool and how long its calls wait there."""
 
 from collections.abc import Callable
+from typing import Any
 
 from django_asgi_bridge.exceptions import PoolBusy
 from django_asgi_bridge.threads.pool import WorkerPool
@@ -20,7 +21,7 @@ class Hold(PoolLease):
         on_detach: see ``PoolLease``.
     """
 
-    __slots__ = ("detach_after", "pool", "queue_timeout")
+    __slots__ = ("detach_after", "owner", "pool", "queue_timeout")
 
     def __init__(
         self,
@@ -35,6 +36,8 @@ class Hold(PoolLease):
         self.pool = pool
         self.queue_timeout = queue_timeout
         self.detach_after = detach_after
+        # Whoever serves the request; this room only prints it.
+        self.owner: Any = None
 
     def busy_error(self) -> PoolBusy:
         """Return the error for a call that waited too long."""

@@ -19,7 +19,14 @@ from asgiref.sync import SyncToAsync
 
 from django_asgi_bridge.threads.worker import PINS_NOTHING
 
-__all__ = ("CallBack", "FutureJob", "ResumeJob", "TripJob", "current_trip")
+__all__ = (
+    "CallBack",
+    "FutureJob",
+    "ResumeJob",
+    "TripJob",
+    "current_trip",
+    "rehome_locals",
+)
 
 # asgiref 3.12 and later tag the values of a Local with their thread; earlier
 # releases carry them as plain context variables.

@@ -44,7 +44,7 @@ from django_asgi_bridge.threads.worker import (
 
 __all__ = ("Lease", "current_lease", "lease_of_context")
 
-R = TypeVar("R")
+_R = TypeVar("_R")
 
 
 class Lease(Hold):
@@ -58,7 +58,7 @@ class Lease(Hold):
         on_detach: see ``PoolLease``.
     """
 
-    __slots__ = ("atomic_task", "is_direct", "owner")
+    __slots__ = ("atomic_task", "is_direct")
 
     def __init__(
         self,
@@ -77,8 +77,6 @@ class Lease(Hold):
             on_detach=on_detach,
         )
         self.is_direct = True
-        # Whoever serves the request; this room never looks into it.
-        self.owner: Any = None
         # The task inside an ``async with atomic()`` block.
         self.atomic_task: asyncio.Task[Any] | None = None
 
@@ -99,11 +97,11 @@ class Lease(Hold):
 
     def run(
         self,
-        fn: Callable[..., R],
+        fn: Callable[..., _R],
         *args: Any,
         pins: int = PINS_STATE,
         is_cleanup: bool = False,
-    ) -> Awaitable[R]:
+    ) -> Awaitable[_R]:
         """Call ``fn(*args)`` on this lease's worker, inside the request's context.
 
         Args:
@@ -128,7 +126,9 @@ class Lease(Hold):
         self.is_per_call = True
         self.is_pinned = False
 
-    def call_async(self, make: Callable[..., Coroutine[Any, Any, R]], *args: Any) -> R:
+    def call_async(
+        self, make: Callable[..., Coroutine[Any, Any, _R]], *args: Any
+    ) -> _R:
         """Run a coroutine on the event loop and wait for it, from a worker.
 
         The worker's running slot is free meanwhile, and other sync code of the
@@ -149,14 +149,14 @@ class Lease(Hold):
         rehome_locals()
         if call.error is not None:
             raise call.error
-        result: R = call.value
+        result: _R = call.value
         return result
 
-    def submit_call(self, call: Callable[[], R]) -> "Future[R]":
+    def submit_call(self, call: Callable[[], _R]) -> "Future[_R]":
         """Queue a call that asgiref makes; see ``concurrent.futures.Executor``."""
         if self.atomic_task is not None:
             self.require_atomic_task()
-        future: Future[R] = Future()
+        future: Future[_R] = Future()
         job = FutureJob(call, future, *_pins(call))
         if self.pool.submit(self, job):
             try:
@@ -197,7 +197,9 @@ def lease_of_context() -> Lease | None:
 class _LeaseExecutor(Executor):
     """What asgiref submits to; finds the lease of the calling context."""
 
-    def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> "Future[R]":
+    def submit(
+        self, fn: Callable[..., _R], /, *args: Any, **kwargs: Any
+    ) -> "Future[_R]":
         call = functools.partial(fn, *args, **kwargs) if args or kwargs else fn
         return current_lease.get().submit_call(call)
 

@@ -94,7 +94,9 @@ def _leased(door: str) -> int:
     """Count the workers that a request still holds."""
     if door != "bridge":
         return 0
-    return importlib.import_module("django_asgi_bridge.threads").get_pool().stats().leased
+    return (
+        importlib.import_module("django_asgi_bridge.threads").get_pool().stats().leased
+    )
 
 
 if __name__ == "__main__":

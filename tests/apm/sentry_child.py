@@ -103,7 +103,11 @@ def main(order: dict[str, Any]) -> list[Any]:
             status = asyncio.run(site.get(application, url))
         sentry_sdk.flush()
         answers.append(
-            {"status": status, "trips": len(trips), "events": events_of(transport.items)}
+            {
+                "status": status,
+                "trips": len(trips),
+                "events": events_of(transport.items),
+            }
         )
     return answers
 

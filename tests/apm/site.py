@@ -2,8 +2,8 @@
 
 import asyncio
 import importlib
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import django

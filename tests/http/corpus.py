@@ -304,8 +304,10 @@ def _refused(case: Case, seen: Observed) -> Observed:
 def _content_too_large(case: Case, seen: Observed) -> Observed:
     body = seen.body.replace(b"Bad Request (400)", b"Content Too Large (413)")
     lengths = {"Content-Length": str(len(body))}
-    headers = tuple((name, lengths.get(name, value)) for name, value in seen.headers)
-    return replace(seen, status=413, headers=headers, body=body)
+    headers = [(name, lengths.get(name, value)) for name, value in seen.headers]
+    # What was not read of it is not waited for.
+    headers.insert(1, ("Connection", "close"))
+    return replace(seen, status=413, headers=tuple(headers), body=body)
 
 
 DIFFERENCES: tuple[Difference, ...] = (

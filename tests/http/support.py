@@ -5,8 +5,10 @@ And what it cost: trips to worker threads, threads started, calls of asgiref's
 """
 
 import asyncio
+import gc
 import io
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -325,18 +327,24 @@ def fresh_pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerPool]:
         try:
             yield pool
         finally:
-            pool.shutdown()
+            with warnings.catch_warnings():
+                # Django does not close connections to a database in memory.
+                warnings.simplefilter("ignore", ResourceWarning)
+                pool.shutdown()
+                gc.collect()
 
 
 @contextmanager
 def database(blocker: Any) -> Iterator[None]:
     """Have a migrated database without a transaction around it, as servers have.
 
+    The worker threads that use it end with it.
+
     Args:
         blocker: pytest-django's ``django_db_blocker``. Its ``django_db_setup`` makes
             a database only if a selected test is marked; then that one is used.
     """
-    with blocker.unblock():
+    with blocker.unblock(), fresh_pool(pytest.MonkeyPatch()):
         name = str(connection.settings_dict["NAME"])
         is_there = name.startswith(("test_", "file:memorydb"))
         made = None if is_there else setup_databases(0, False, aliases={"default"})

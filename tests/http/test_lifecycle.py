@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 from django.core.signals import request_finished, request_started
 from django.http import FileResponse, HttpResponse, StreamingHttpResponse
+from django.utils.deprecation import MiddlewareMixin
 
 from django_asgi_bridge.http import on_disconnect
 from django_asgi_bridge.http.handler import ASGIHandler
@@ -302,6 +303,130 @@ async def test_request_is_settled_once_when_something_fails(
         assert (ledger.started, ledger.finished) == (started, finished)
     assert left == {}
     assert lost == []
+
+
+class Held:
+    """What the middleware below waits for; a fresh one for each test."""
+
+    def __init__(self) -> None:
+        self.reached, self.go_on = Gate(), Gate()
+
+
+held = Held()
+
+
+class BlockingHook(MiddlewareMixin):
+    """Unknown code that blocks when the response comes by."""
+
+    def process_response(self, request, response):
+        held.reached.open()
+        held.go_on.wait()
+        return response
+
+
+def sync_only(get_response):
+    """Make a middleware that blocks after the view."""
+
+    def middleware(request):
+        response = get_response(request)
+        held.reached.open()
+        held.go_on.wait()
+        return response
+
+    return middleware
+
+
+def async_only(get_response):
+    """Make a middleware that waits on the loop after the view."""
+
+    async def middleware(request):
+        response = await get_response(request)
+        held.reached.open()
+        await held.go_on.opened()
+        return response
+
+    return middleware
+
+
+async_only.async_capable, async_only.sync_capable = True, False
+
+
+@pytest.mark.parametrize("end", ["leaves", "cancelled", "cancelled twice"])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("middleware", ["BlockingHook", "sync_only", "async_only"])
+async def test_response_is_closed_when_the_request_ends_inside_middleware(
+    middleware, mode, end, monkeypatch
+):
+    """A view's response that never got out of the middleware is closed, too."""
+    monkeypatch.setitem(globals(), "held", Held())
+    ledger = Ledger()
+
+    def view(request):
+        return ledger.keep(HttpResponse("x"))
+
+    async def async_view(request):
+        return view(request)
+
+    wire = Wire()
+    with (
+        site(
+            view if mode == "sync" else async_view,
+            middleware=[f"{__name__}.{middleware}"],
+        ) as handler,
+        ledger.watching(),
+    ):
+        base = Base()
+        wire.start(handler)
+        await held.reached.opened()
+        if end == "leaves":
+            wire.leave()
+        else:
+            wire.task.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        if end == "cancelled twice":
+            wire.task.cancel()
+            await asyncio.sleep(0)
+        held.go_on.open()
+        await wire.ended()
+        left = await base.left()
+
+    assert ledger.counts == (1, 1, 1)
+    assert wire.sent == []
+    assert left == {}
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_sync_view_behind_async_middleware_is_closed_when_it_outlives_its_client(
+    mode, monkeypatch
+):
+    """The same, with the view itself running when the client leaves."""
+    monkeypatch.setitem(globals(), "held", Held())
+    held.go_on.open()
+    ledger, in_view, go_on = Ledger(), Gate(), Gate()
+
+    def view(request):
+        in_view.open()
+        go_on.wait()
+        return ledger.keep(HttpResponse("x"))
+
+    wire = Wire()
+    middleware = "async_only" if mode == "async" else "sync_only"
+    with (
+        site(view, middleware=[f"{__name__}.{middleware}"]) as handler,
+        ledger.watching(),
+    ):
+        base = Base()
+        wire.start(handler)
+        await in_view.opened()
+        wire.leave()
+        await settle()
+        go_on.open()
+        await wire.ended()
+        left = await base.left()
+
+    assert ledger.counts == (1, 1, 1)
+    assert left == {}
 
 
 # Async generators.

@@ -253,8 +253,9 @@ DJANGO_ROWS = (
     Row(
         "/de/async-hello/",
         1,
-        "not found before the language is known, so treated as sync",
-        pauses=1,
+        "not found before the language is known, so treated as sync: the body is "
+        "awaited, then the view",
+        pauses=2,
         outside=("locale",),
         settings=I18N,
     ),

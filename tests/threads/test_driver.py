@@ -11,7 +11,7 @@ from django_asgi_bridge.threads.driver import detached_tasks, drive
 from django_asgi_bridge.threads.worker import PoolLease
 from tests.threads.support import Call, run, served, until, wait
 
-variable = contextvars.ContextVar("variable")
+variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
 
 
 class Gate:
@@ -207,6 +207,7 @@ def test_cancelled_request_leaves_the_rest_to_the_background(pool, reason):
 def test_cancelled_request_cancels_what_its_parked_worker_waits_for(pool):
     """Cancelling reaches the coroutine that sync code waits for, then the call."""
     seen = []
+    started = asyncio.Event()
 
     async def request(lease):
         async def inner():
@@ -226,13 +227,10 @@ def test_cancelled_request_cancels_what_its_parked_worker_waits_for(pool):
         await lease.run(outer)
 
     async def main():
-        nonlocal started
-        started = asyncio.Event()
         task = start(pool, request)
         await started.wait()
         await cancelled(task)
 
-    started = None
     run(main())
     assert seen == ["inner", "outer"]
 
@@ -304,7 +302,7 @@ def test_cleanup_call_is_made_when_its_task_is_cancelled_in_the_queue(pools):
     running = Call(is_gated=True)
     pool.submit(holder, running)
     wait(running.started)
-    made = []
+    made: list[int] = []
 
     async def main():
         async def request(lease):

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
@@ -39,7 +40,7 @@ from tests.threads.support import (
 )
 
 ident = sync_to_async(threading.get_ident)
-variable = contextvars.ContextVar("variable")
+variable: contextvars.ContextVar[Any] = contextvars.ContextVar("variable")
 local = Local()
 critical = Local(thread_critical=True)
 of_thread = threading.local()

@@ -5,9 +5,11 @@ job when the schedule says so, hence every interleaving can be repeated. The las
 test lets real threads, parked ones too, do as they like.
 """
 
+import functools
 import random
 import threading
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -40,7 +42,7 @@ class StandIn:
     def __init__(self, pool, number):
         self.pool = pool
         self.inbox = self
-        self.current = None
+        self.current: Any = None
         self.has_to_attach = True
         self.is_ended = False
 
@@ -78,7 +80,7 @@ class PoolMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.original = pool_module.Worker
-        pool_module.Worker = StandIn
+        vars(pool_module)["Worker"] = StandIn
         self.pool = make_pool(
             threads=THREADS, max_threads=MAX_THREADS, max_queue=MAX_QUEUE
         )
@@ -226,7 +228,7 @@ def test_threads_end_idle_after_any_schedule(pools, seed):
             last = Call(pins=chance.choice((PINS_NOTHING, PINS_STATE)))
             if chance.random() < 0.4:
                 awaited = object()
-                last.fn = lambda awaited=awaited: pool.park(lease, awaited)
+                last.fn = functools.partial(pool.park, lease, awaited)
                 jobs.append(last)
                 pool.submit(lease, last)
                 wait(last.started)

@@ -1,0 +1,1 @@
+"""The test client, in each of the ways that tests are run."""
