@@ -10,6 +10,7 @@ that the test is in.
 import asyncio
 import inspect
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -27,22 +28,32 @@ __all__ = ("borrowed_connections", "kept_connections")
 def borrowed_connections() -> Iterator[None]:
     """Give thread-sensitive sync code of the current context a thread.
 
-    Does nothing where there is one. Otherwise a worker is started that has the
-    calling thread's database connections until the block ends; the calling thread
-    must not use them meanwhile.
+    Does nothing where there is one. Otherwise a worker has the calling thread's
+    database connections until the block ends; the calling thread must not use them
+    meanwhile. Blocks that overlap, as those of requests at the same time, share it.
     """
     executors: Any = AsyncToSync.executors
-    if getattr(executors, "current", None) is not None:
+    worker = _workers.get(threading.get_ident())
+    current = getattr(executors, "current", None)
+    if worker is None and current is not None and current not in _ended:
         yield
         return
-    worker = _Worker()
-    worker.start()
+    if worker is None:
+        worker = _workers[threading.get_ident()] = _Worker()
+        worker.start()
+    worker.users += 1
     executors.current = worker.executor.result()
     try:
         yield
     finally:
-        del executors.current
-        worker.end()
+        worker.users -= 1
+        if worker.users == 0:
+            # Not before: asgiref 3.8 shares the value between contexts.
+            _ended.add(worker.executor.result())
+            if hasattr(executors, "current"):
+                del executors.current
+            del _workers[threading.get_ident()]
+            worker.end()
 
 
 class _Worker(threading.Thread):
@@ -52,6 +63,7 @@ class _Worker(threading.Thread):
         super().__init__(name="django-asgi-bridge-test", daemon=True)
         # asgiref's own class, since nested calls of async_to_sync look into it.
         self.executor: Future[CurrentThreadExecutor] = Future()
+        self.users = 0
         self._is_over: Future[None] = Future()
         self._lent = _connections_of_thread()
 
@@ -92,6 +104,12 @@ def _connections_of_thread() -> dict[str, Any]:
     finally:
         asyncio._set_running_loop(loop)
 
+
+_workers: dict[int, _Worker] = {}
+"""The worker that has the connections of a thread, by the thread's number."""
+
+_ended: "weakref.WeakSet[CurrentThreadExecutor]" = weakref.WeakSet()
+"""Executors of workers that ended; a context may still hold one."""
 
 _lock = threading.Lock()
 _users = 0

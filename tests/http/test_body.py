@@ -107,9 +107,7 @@ async def test_body_raises_when_it_was_read_as_a_stream_before(mode):
     with site(use if mode == "sync" else view) as handler:
         await Wire(method="POST", body=[b"abc", b"def"]).serve(handler)
 
-    assert seen == [
-        "You cannot access body after reading from request's data stream"
-    ]
+    assert seen == ["You cannot access body after reading from request's data stream"]
 
 
 async def test_read_gives_exact_sizes_when_the_body_still_arrives():
@@ -255,9 +253,7 @@ async def test_receiving_stops_when_a_body_passes_max_body_size(mode):
         "multipart": multipart_view,
     }
     headers = [("content-type", "multipart/form-data; boundary=x")]
-    head = (
-        b'--x\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n'
-    )
+    head = b'--x\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n'
     wire = Wire(method="POST", body=[head, *chunks(1000)], headers=headers)
     with site(views[mode], bridge={"MAX_BODY_SIZE": 4 * 65536}) as handler:
         base = Base()

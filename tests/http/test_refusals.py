@@ -128,12 +128,11 @@ async def test_error_names_the_key_when_the_server_breaks_the_specification(key,
 @pytest.mark.parametrize("kind", ["websocket", "lifespan", "unheard", ""])
 async def test_handler_raises_when_the_scope_is_not_http(kind):
     """Django's exact text: servers take it for "not supported"."""
-    with site(echo) as handler:
-        with pytest.raises(
-            ValueError,
-            match=f"^Django can only handle ASGI/HTTP connections, not {kind}.$",
-        ):
-            await Wire(type=kind).serve(handler)
+    with site(echo) as handler, pytest.raises(
+        ValueError,
+        match=f"^Django can only handle ASGI/HTTP connections, not {kind}.$",
+    ):
+        await Wire(type=kind).serve(handler)
 
 
 # Headers.
@@ -149,7 +148,16 @@ async def test_handler_raises_when_the_scope_is_not_http(kind):
         *(
             ([("content-length", length), HOST], 400)
             for length in (
-                "+5", "-1", "1_0", "\xb2", "0x5", " 5", "", "9" * 5000, "1,2", "abc"
+                "+5",
+                "-1",
+                "1_0",
+                "\xb2",
+                "0x5",
+                " 5",
+                "",
+                "9" * 5000,
+                "1,2",
+                "abc",
             )
         ),
         ([("x-a", f"v{chr(0)}"), HOST], 400),
@@ -358,7 +366,9 @@ def cookie(value: str) -> HttpResponse:
 
 
 HOSTILE: dict[str, Any] = {
-    **{f"value: {key}": lambda v=value: forced("X", v) for key, value in VALUES.items()},
+    **{
+        f"value: {key}": lambda v=value: forced("X", v) for key, value in VALUES.items()
+    },
     **{f"name: {key}": lambda n=name: forced(n, "v") for key, name in NAMES.items()},
     **{
         f"cookie: {key}": lambda v=value: cookie(v)

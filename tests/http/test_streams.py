@@ -1,6 +1,5 @@
 """Streamed responses: sent as they are made, closed where they ran, held to length."""
 
-import asyncio
 import contextlib
 import gc
 import threading
@@ -8,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.db import connections
 from django.http import HttpResponse, StreamingHttpResponse
 from django.middleware.gzip import GZipMiddleware
@@ -37,7 +37,7 @@ def answering(make: Any, mode: str) -> Any:
 
 @pytest.fixture
 def scratch(tmp_path, monkeypatch, django_db_blocker) -> Iterator[str]:
-    """Give the alias of a SQLite file with a table ``line`` of 50 rows."""
+    """Give the alias of a SQLite file with 50 lines and 200 groups."""
     options = {**connections.settings["default"], "NAME": str(tmp_path / "db.sqlite3")}
     options["ENGINE"] = "django.db.backends.sqlite3"
     monkeypatch.setitem(connections.settings, ALIAS, options)
@@ -48,6 +48,11 @@ def scratch(tmp_path, monkeypatch, django_db_blocker) -> Iterator[str]:
             cursor.executemany(
                 "INSERT INTO line VALUES (%s)", [(f"line {i}",) for i in range(50)]
             )
+        with connections[ALIAS].schema_editor() as editor:
+            editor.create_model(Group)
+        Group.objects.using(ALIAS).bulk_create(
+            [Group(name=f"group {i}") for i in range(200)]
+        )
         connections[ALIAS].close()
         yield ALIAS
         connections[ALIAS].close()
@@ -233,27 +238,30 @@ async def test_cursor_stays_open_when_a_generator_reads_it(end, source, scratch)
     assert left == {}
 
 
-@pytest.mark.django_db(transaction=True)
-async def test_queryset_iterator_streams_when_a_view_hands_it_over():
-    """QuerySet.iterator() under a sync view: all rows, one worker."""
-    from django.contrib.auth.models import Group
-
-    await run_sync(
-        Group.objects.bulk_create, [Group(name=f"group {i}") for i in range(200)]
-    )
+@pytest.mark.parametrize("end", ["exhausted", "client leaves"])
+async def test_queryset_iterator_streams_when_a_view_hands_it_over(end, scratch):
+    """QuerySet.iterator() under a sync view: all rows, on one worker."""
     threads = set()
 
     def items():
-        for group in Group.objects.order_by("pk").iterator(chunk_size=10):
+        for group in Group.objects.using(scratch).iterator(chunk_size=10):
             threads.add(threading.get_ident())
-            yield group.name.encode() + b"\n"
+            yield group.name.encode().ljust(10_000)
 
-    wire = Wire()
+    wire = Wire(
+        on_send=lambda number, message: (
+            end == "client leaves" and number == 5 and wire.leave()
+        )
+    )
     with site(answering(items, "sync")) as handler:
+        base = Base()
         await wire.serve(handler)
+        left = await base.left()
 
-    assert wire.body.count(b"\n") == 200
+    if end == "exhausted":
+        assert len(wire.body) == 200 * 10_000
     assert len(threads) == 1
+    assert left == {}
 
 
 async def test_503_is_answered_when_too_many_sync_streams_are_under_way():

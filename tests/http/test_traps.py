@@ -40,6 +40,13 @@ seen: list[Any] = []
 """What views, middleware and receivers of a test noted, in order."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _own_pool(django_db_blocker: Any) -> Iterator[None]:
+    """Let receivers look at connections that other tests left on this thread."""
+    with django_db_blocker.unblock(), fresh_pool(pytest.MonkeyPatch()):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _nothing_seen() -> Iterator[None]:
     yield

@@ -97,11 +97,11 @@ async def test_form_is_parsed_when_cut_anywhere(view, length, size):
 @pytest.mark.parametrize("view", VIEWS)
 async def test_nothing_is_lost_when_post_is_read_before_files(view):
     """CSRF's look at POST in middleware leaves everything to the view."""
-    content = form(
-        field("csrfmiddlewaretoken", b"x" * 32), file("big", b"B" * 200_000)
-    )
+    content = form(field("csrfmiddlewaretoken", b"x" * 32), file("big", b"B" * 200_000))
     body = [content[i : i + 30_000] for i in range(0, len(content), 30_000)]
-    with site(view, middleware=["django.middleware.csrf.CsrfViewMiddleware"]) as handler:
+    with site(
+        view, middleware=["django.middleware.csrf.CsrfViewMiddleware"]
+    ) as handler:
         wire = await Wire(method="POST", body=body, headers=[MULTIPART]).serve(handler)
 
     # Refused for its token, not for its body.
@@ -174,7 +174,9 @@ async def test_view_can_refuse_an_upload_before_it_has_arrived(noting):
         return HttpResponse(str(len(request.FILES)))
 
     wire = Wire(
-        method="POST", body=[head_of(), *([b"x" * 65536] * 100), TAIL], headers=[MULTIPART]
+        method="POST",
+        body=[head_of(), *([b"x" * 65536] * 100), TAIL],
+        headers=[MULTIPART],
     )
     with site(view) as handler:
         await wire.serve(handler)
@@ -205,7 +207,9 @@ async def test_one_temporary_file_is_made_when_a_sync_view_takes_an_upload(
         return HttpResponse("kept")
 
     wire = Wire(
-        method="POST", body=[head_of(), *([b"x" * 65536] * 64), TAIL], headers=[MULTIPART]
+        method="POST",
+        body=[head_of(), *([b"x" * 65536] * 64), TAIL],
+        headers=[MULTIPART],
     )
     with site(view, FILE_UPLOAD_TEMP_DIR=str(tmp_path)) as handler:
         base = Base(tmp_path)
@@ -240,9 +244,9 @@ async def test_memory_is_flat_when_a_gigabyte_is_uploaded(tmp_path):
         return HttpResponse(f"{upload.size} {len(list(tmp_path.iterdir()))}")
 
     with site(view, FILE_UPLOAD_TEMP_DIR=str(tmp_path)) as handler:
-        await Wire(method="POST", body=form(file("a", b"a")), headers=[MULTIPART]).serve(
-            handler
-        )
+        await Wire(
+            method="POST", body=form(file("a", b"a")), headers=[MULTIPART]
+        ).serve(handler)
         gc.collect()
         base, before = Base(tmp_path), memory.memory_info().rss
         wire = Wire(method="POST", body=chunks(), headers=[MULTIPART])
@@ -441,8 +445,16 @@ BOMBS: dict[str, tuple[bytes, str, set[int]]] = {
         BOUNDARY,
         {200, 400},
     ),
-    "10 MB of preamble": (b"p" * 10 * MIB + form(field("a", b"1")), BOUNDARY, {200, 400}),
-    "10 MB of epilogue": (form(field("a", b"1")) + b"e" * 10 * MIB, BOUNDARY, {200, 400}),
+    "10 MB of preamble": (
+        b"p" * 10 * MIB + form(field("a", b"1")),
+        BOUNDARY,
+        {200, 400},
+    ),
+    "10 MB of epilogue": (
+        form(field("a", b"1")) + b"e" * 10 * MIB,
+        BOUNDARY,
+        {200, 400},
+    ),
     "base64 of spaces": (_base64(b" " * 5 * MIB), BOUNDARY, {200, 400}),
     "base64 that is none": (_base64(b"!" * 1001), BOUNDARY, {400}),
     "no end": (head_of() + b"x" * 100_000, BOUNDARY, {200, 400}),

@@ -221,8 +221,7 @@ def running_tls_site(
 @pytest.fixture
 def tls_site(request: pytest.FixtureRequest, running_tls_site: Server) -> Server:
     """The running TLS server."""
-    if not running_tls_site.is_accepting():
-        running_tls_site.revive()
+    running_tls_site.revive()
     note_server(request, running_tls_site)
     return running_tls_site
 

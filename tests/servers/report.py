@@ -51,6 +51,7 @@ This page is written by `python -m tests.servers.report`.
 - **n.a.**: the server cannot do it; the note says why.
   Each such limit is verified: when a newer server passes, the tests fail until the
   limit is taken out of `tests/servers/limits.py`.
+  Only what would fill the machine's memory is not run.
 - **3 of 4**: so many cases pass, and the note says what the server cannot do of the rest.
 - **fails**: a defect.
 """

@@ -1,6 +1,7 @@
 """Views that show what a client sends and sees."""
 
 import asyncio
+import contextvars
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -17,13 +18,16 @@ from django.http import (
 from django.template import engines
 from django.template.response import TemplateResponse
 from django.urls import path
-from django.utils import translation
 from django.views.decorators.csrf import csrf_protect
 
 from django_asgi_bridge.http import on_disconnect, streams_body
 
 SEEN: dict[str, Any] = {}
 """What views note for their test."""
+
+SPEAKER: contextvars.ContextVar[str] = contextvars.ContextVar(
+    "speaker", default="nobody"
+)
 
 
 def echo(request: Any) -> JsonResponse:
@@ -165,8 +169,8 @@ def after(request: Any) -> HttpResponse:
 
 
 def speak(request: Any) -> HttpResponse:
-    translation.activate("de")
-    return HttpResponse(translation.get_language())
+    SPEAKER.set("view")
+    return HttpResponse(SPEAKER.get())
 
 
 async def state(request: Any) -> HttpResponse:

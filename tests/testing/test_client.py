@@ -10,11 +10,11 @@ from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 from django.http import FileResponse, JsonResponse
 from django.template.response import TemplateResponse
-from django.utils import translation
 
 from django_asgi_bridge.exceptions import LifespanError
 from django_asgi_bridge.http.request import ASGIRequest
 from django_asgi_bridge.testing import AsyncClient
+from tests.testing import site
 
 pytestmark = pytest.mark.asyncio
 HERE = "tests.testing.site"
@@ -207,13 +207,12 @@ async def test_request_is_over_when_the_call_returns(client, seen):
     assert seen["after"]
 
 
-async def test_language_of_a_view_stays_in_the_request(client):
-    """A request has a context of its own."""
-    with translation.override("en"):
-        response = await client.get("/speak/")
+async def test_context_of_a_view_stays_in_the_request(client):
+    """What a view sets in a context variable is not set in the test."""
+    response = await client.get("/speak/")
 
-        assert response.content == b"de"
-        assert translation.get_language() == "en"
+    assert response.content == b"view"
+    assert site.SPEAKER.get() == "nobody"
 
 
 async def test_cancelled_call_ends_the_request(client, seen):
@@ -364,6 +363,17 @@ async def test_requests_are_in_the_tests_transaction(client, user):
     for url in ("/users/", "/users/async/"):
         response = await client.get(url)
         assert response.json() == {"users": ["ada"]}
+
+
+async def test_requests_at_the_same_time_share_one_worker(client, user):
+    """Without any fixture: one thread uses the test's connections, not two."""
+    both = await asyncio.gather(
+        *(client.get(f"/users/add/?name={name}") for name in ("bob", "eve", "kim"))
+    )
+
+    assert [response.status_code for response in both] == [201, 201, 201]
+    response = await client.get("/users/")
+    assert response.json() == {"users": ["ada", "bob", "eve", "kim"]}
 
 
 async def test_requests_at_the_same_time_share_the_transaction(asgi_client, user):
