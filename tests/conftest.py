@@ -3,10 +3,13 @@
 import importlib.util
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+
+from django_asgi_bridge import threads
 
 # With it, a test that finds no service fails instead of skipping.
 REQUIRE_SERVICES = "BRIDGE_REQUIRE_SERVICES"
@@ -22,6 +25,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.fail(f"not installed: {', '.join(missing)}", pytrace=False)
     if item.get_closest_marker("postgres") and not _postgres_answers():
         _unavailable("no PostgreSQL server at BRIDGE_POSTGRES_URL")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_worker_outlives_its_module() -> Iterator[None]:
+    """End the worker threads, whose connections the next module may not touch."""
+    yield
+    threads.get_pool().shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -265,6 +265,27 @@ def test_second_block_in_another_task_is_refused(database, request_of):
     assert database.keys() == {"a"}
 
 
+def test_second_task_is_refused_while_the_block_is_left(database, request_of):
+    """A query between the block's last line and its commit would be inside it."""
+
+    async def request(lease):
+        is_over = asyncio.Event()
+
+        async def other():
+            await is_over.wait()
+            await save("b")
+
+        task = asyncio.create_task(other())
+        await asyncio.sleep(0)
+        async with atomic(using=ALIAS):
+            await save("a")
+            is_over.set()
+        return await asyncio.gather(task, return_exceptions=True)
+
+    assert isinstance(run(request_of(request))[0], RuntimeError)
+    assert database.keys() == {"a"}
+
+
 def test_other_tasks_are_free_when_the_block_has_ended(database, request_of):
     """After the block any task of the request may use the database again."""
 

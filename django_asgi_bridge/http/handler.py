@@ -332,7 +332,7 @@ class ASGIHandler(DjangoASGIHandler):
             policy = exchange.config.on_disconnect
             exchange.see(look_at(request.path_info, urlconf, policy))
         lease = exchange.lease
-        if exchange.is_sync_view and self.plan.last_async < 0 and lease.is_direct:
+        if lease.is_direct and self.plan.is_whole_trip(exchange.is_sync_view):
             return await lease.run(self._whole_trip, request, exchange)
         return await self.plan.on_loop(request, 0, exchange)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.utils.deprecation import MiddlewareMixin
 
-from django_asgi_bridge.http.hooks import Blocks, blocks_of, is_from, never
+from django_asgi_bridge.http.hooks import Blocks, always, blocks_of, is_from, never
 
 __all__ = ("Kind", "Layer", "LayerRecorder", "make_layer")
 
@@ -51,6 +51,13 @@ class Layer:
     request_blocks: Blocks = never
     response_hook: Callable[..., Any] | None = None
     response_blocks: Blocks = never
+
+    def keeps_thread(self) -> bool:
+        """Tell whether it may have left state on the worker that it needs again."""
+        return self.kind is Kind.SYNC or always in (
+            self.request_blocks,
+            self.response_blocks,
+        )
 
 
 def make_layer(name: str, instance: Any, get_response: Any, is_async: bool) -> Layer:

@@ -144,7 +144,7 @@ def closes_inline(exchange: Exchange, response: Response) -> bool:
 
 def finishes_inline(exchange: Exchange) -> bool:
     """Tell whether ``request_finished`` needs no trip of its own."""
-    return _only_own(signals.request_finished) is not None and not _is_watched()
+    return _only_own(signals.request_finished) is not None
 
 
 def finish_inline(exchange: Exchange, response: Response) -> None:
@@ -153,6 +153,12 @@ def finish_inline(exchange: Exchange, response: Response) -> None:
         closer()
     response._resource_closers.clear()
     response.closed = True
+    if _is_watched():
+        # The tool's wrappers of Django's own receivers; on_detach does their work.
+        sync, _ = _receivers(signals.request_finished, response._handler_class)
+        named = {"signal": signals.request_finished, "sender": response._handler_class}
+        _call_all_robust(sync, named)
+        return
     if any(True for _ in caches.all(initialized_only=True)):
         close_caches()
     if not exchange.lease.is_direct:
@@ -185,7 +191,8 @@ async def fire_finished(exchange: Exchange, handler_class: type) -> None:
             finish_inline(exchange, response)
         elif exchange.request is not None:
             exchange.request.close()
-        _call_all_robust(sync if _is_watched() else [reset_urlconf], named)
+        if response is None or not _is_watched():
+            _call_all_robust(sync if _is_watched() else [reset_urlconf], named)
     else:
         await lease.run(
             _finish_on_worker,

@@ -23,6 +23,7 @@ from django_asgi_bridge.http.exchange import Exchange, exchange_of
 from django_asgi_bridge.http.extensions import is_disconnected
 from django_asgi_bridge.http.hooks import always
 from django_asgi_bridge.http.layers import Kind, Layer
+from django_asgi_bridge.http.lifecycle import closes_inline, finishes_inline
 from django_asgi_bridge.http.views import ViewStep
 from django_asgi_bridge.threads import PINS_NOTHING, PINS_STATE, drive
 
@@ -55,6 +56,16 @@ class Plan:
             default=-1,
         )
         self.view = ViewStep(self.handler, [layer.instance for layer in layers])
+
+    def is_whole_trip(self, is_sync_view: bool) -> bool:
+        """Tell whether one trip takes a request from the first layer to the last.
+
+        It does where all is sync, and where the outermost middleware is sync-only:
+        that one holds its worker until the response anyway.
+        """
+        if self.layers and self.layers[0].kind is Kind.SYNC:
+            return True
+        return is_sync_view and self.last_async < 0
 
     # The worker's walk.
 
@@ -116,7 +127,7 @@ class Plan:
         while True:
             if i >= trip_at:
                 response = await exchange.lease.run(
-                    self.on_worker, request, i, exchange
+                    self._last_trip, request, i, exchange
                 )
                 break
             if i == end:
@@ -151,6 +162,23 @@ class Plan:
             if is_over:
                 break
         return await self._unwind_on_loop(request, response, i, first, exchange)
+
+    def _last_trip(self, request: Request, first: int, exchange: Exchange) -> Response:
+        """Make the trip of a sync view behind async middleware.
+
+        Nothing outside it needs the same thread again, unless unknown hooks do; so
+        the worker need not be kept for the end of the request.
+        """
+        response = self.on_worker(request, first, exchange)
+        outside = self.layers[:first]
+        if (
+            not any(layer.keeps_thread() for layer in outside)
+            and response is not None
+            and closes_inline(exchange, response)
+            and finishes_inline(exchange)
+        ):
+            exchange.lease.go_per_call()
+        return response
 
     def _last_blocking(self, first: int) -> int:
         """Return the last layer that the trip of layer ``first`` should include."""

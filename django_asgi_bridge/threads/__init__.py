@@ -70,8 +70,10 @@ def new_lease(
 ) -> Lease:
     """Return a lease on the process's pool; it has no worker yet."""
     config = get_config()
+    pool = get_pool()
+    pool.reopen()
     return Lease(
-        get_pool(),
+        pool,
         queue_timeout=config.queue_timeout,
         detach_after=config.detach_after,
         on_attach=on_attach,

@@ -55,7 +55,12 @@ def leave_clean() -> None:
 
 def close_all() -> None:
     """Close this thread's connections, before the thread ends."""
-    connections.close_all()
+    for connection in connections.all(initialized_only=True):
+        connection.close()
+        if connection.connection is not None:
+            # Django keeps a SQLite database in memory open.
+            connection._close()  # type: ignore[attr-defined]
+        del connections[connection.alias]
 
 
 def _is_in_the_middle(connection: BaseDatabaseWrapper) -> bool:

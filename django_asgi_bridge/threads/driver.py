@@ -62,7 +62,7 @@ class _Detached(BaseException):
 
 logger = logging.getLogger("django_asgi_bridge.threads")
 
-STACK_LINES = 8
+_STACK_LINES = 8
 """Innermost calls of a stuck thread that are logged."""
 
 detached_tasks: "set[asyncio.Task[None]]" = set()
@@ -206,7 +206,7 @@ def _report(lease: Hold) -> None:
         "itself. Where it is:\n%s",
         lease.owner or "a call",
         lease.detach_after,
-        "".join(traceback.format_stack(frame)[-STACK_LINES:]) if frame else "unknown",
+        "".join(traceback.format_stack(frame)[-_STACK_LINES:]) if frame else "unknown",
     )
 
 

@@ -227,8 +227,9 @@ class WorkerPool:
 
     def reopen(self) -> None:
         """Keep workers again, after a ``shutdown()`` that turned out not to be last."""
-        with self._lock:
-            self._is_closed = False
+        if self._is_closed:
+            with self._lock:
+                self._is_closed = False
 
     # What a worker reports; the lock is not held.
 
@@ -237,7 +238,7 @@ class WorkerPool:
         with self._lock:
             following = lease.next_job()
             if following is not None and not self._resuming:
-                self._trips += 1
+                self._trips += following.resumes is None
                 lease.pending.remove(following)
                 lease.active = following
                 return following
@@ -278,7 +279,7 @@ class WorkerPool:
         if worker is None:
             return False
         self._running += 1
-        self._trips += 1
+        self._trips += job.resumes is None
         self._idle_leases.pop(lease, None)
         lease.is_waiting = False
         lease.pending.remove(job)

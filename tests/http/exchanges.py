@@ -8,7 +8,6 @@ exactly once; ``Base`` tells what a request left behind.
 
 import asyncio
 import contextlib
-import os
 import sys
 import threading
 import types
@@ -82,6 +81,7 @@ class Wire:
         headers: pairs of str or bytes.
         on_receive: called with the number of each event before it is handed out; it
             may raise, or return an event to hand out in its place.
+        leaves_at: number of the sent event at which the client leaves.
         on_send: called with the number of each sent event and the event itself,
             before it is kept; it may raise.
         scope: keys of the scope to replace; ``None`` values stay, ``...`` removes.
@@ -96,6 +96,7 @@ class Wire:
         headers: Sequence[tuple[Any, Any]] = (),
         on_receive: Callable[[int], Message | None] | None = None,
         on_send: Callable[[int, Message], object] | None = None,
+        leaves_at: int | None = None,
         **scope: Any,
     ) -> None:
         raw, _, query = path.partition("?")
@@ -122,6 +123,7 @@ class Wire:
         self.task: asyncio.Task[None] | None = None
         self._on_receive = on_receive
         self._on_send = on_send
+        self._leaves_at = leaves_at
         given = [body] if isinstance(body, bytes) else body
         self._chunks: Any = aiter(given) if hasattr(given, "__aiter__") else iter(given)
         self._waiting: bytes | None = None
@@ -129,6 +131,7 @@ class Wire:
         self._gone = asyncio.Event()
         self._stray: asyncio.Queue[Message] = asyncio.Queue()
         self._changed = asyncio.Event()
+        self._has_asked = asyncio.Event()
 
     # What a test does.
 
@@ -166,6 +169,11 @@ class Wire:
     def push(self, message: Message) -> None:
         """Hand out an event that has no place here."""
         self._stray.put_nowait(message)
+
+    async def until_asked(self) -> None:
+        """Wait until the application waits for an event."""
+        async with asyncio.timeout(PATIENCE):
+            await self._has_asked.wait()
 
     async def until_sent(self, count: int) -> None:
         """Wait until so many events were sent."""
@@ -229,6 +237,7 @@ class Wire:
 
     async def receive(self) -> Message:
         number, self.asked = self.asked, self.asked + 1
+        self._has_asked.set()
         if self._on_receive is not None:
             message = self._on_receive(number)
             if message is not None:
@@ -244,6 +253,8 @@ class Wire:
     async def send(self, message: Message) -> None:
         if self._on_send is not None:
             self._on_send(len(self.sent), message)
+        if self._leaves_at == len(self.sent):
+            self.leave()
         self.log.append(("sent", message["type"].removeprefix("http.response.")))
         self.sent.append(dict(message))
         self._changed.set()
@@ -253,7 +264,7 @@ class Wire:
     async def _next_event(self) -> Message:
         if hasattr(self._chunks, "__anext__"):
             # Nobody knows whether another chunk comes: an empty event is the end.
-            chunk = await anext(self._chunks, None)
+            chunk: bytes | None = await anext(self._chunks, None)
             return _request_event(chunk or b"", chunk is not None)
         if self._waiting is None:
             self._waiting = next(self._chunks, b"")
@@ -261,14 +272,15 @@ class Wire:
         return _request_event(body, self._waiting is not None)
 
     async def _after_body(self) -> Message:
-        waits = [
+        waits: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(self._gone.wait()),
             asyncio.ensure_future(self._stray.get()),
         ]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             if waits[1].done():
-                return waits[1].result()
+                stray: Message = waits[1].result()
+                return stray
             return {"type": "http.disconnect"}
         finally:
             for each in waits:
@@ -365,7 +377,7 @@ class Base:
         with contextlib.suppress(TimeoutError):
             # A worker tells of its last call before it is idle.
             async with asyncio.timeout(1):
-                while self._left():
+                while self._left():  # noqa: ASYNC110 - threads tell no event
                     await asyncio.sleep(0)
         return self._left()
 
@@ -434,9 +446,9 @@ def site(
 
 def _descriptors() -> set[str]:
     found = set()
-    for name in os.listdir("/proc/self/fd"):
+    for each in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):
-            found.add(f"{name}:{os.readlink(f'/proc/self/fd/{name}')}")
+            found.add(f"{each.name}:{each.readlink()}")
     return found
 
 

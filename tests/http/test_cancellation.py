@@ -291,6 +291,7 @@ async def test_request_is_settled_once_when_harmed_at_each_step(
         await settle()
         before = sites.ledger.made, sites.ledger.closed
         assert before == (1, 1)
+        was_reached = True
         for step in range(MAX_STEPS):
             ledger = sites.ledger = Ledger()
             with ledger.watching():

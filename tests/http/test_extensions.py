@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.test import AsyncRequestFactory, RequestFactory
 
@@ -177,7 +178,7 @@ async def test_trailers_follow_the_body_with_what_was_set_meanwhile(kind):
 
         if kind == "plain":
             trailers["X-Sum"] = "3"
-            response = HttpResponse("one")
+            response: HttpResponseBase = HttpResponse("one")
         else:
             response = StreamingHttpResponse(items())
         http.set_trailers(request, response, trailers)
@@ -290,7 +291,7 @@ async def test_template_and_context_are_told_when_a_test_client_asks(asked):
 
 @pytest.mark.asyncio
 async def test_request_tells_what_the_scope_does():
-    seen = {}
+    seen: dict[str, Any] = {}
 
     async def view(request):
         seen.update(
@@ -336,7 +337,7 @@ async def test_request_tells_what_the_scope_does():
 
 @pytest.mark.asyncio
 async def test_request_tells_defaults_when_the_scope_says_nothing():
-    seen = {}
+    seen: dict[str, Any] = {}
 
     async def view(request):
         seen.update(
@@ -420,8 +421,8 @@ async def test_stream_works_first_on_requests_of_others(request_of_others):
 
 @pytest.mark.asyncio
 async def test_hints_and_push_do_nothing_on_requests_of_others(request_of_others):
-    assert await http.early_hints(request_of_others, [LINK]) is None
-    assert await http.push(request_of_others, "/x") is None
+    await http.early_hints(request_of_others, [LINK])
+    await http.push(request_of_others, "/x")
 
 
 def test_questions_have_answers_on_requests_of_others(request_of_others):
@@ -436,7 +437,7 @@ def test_trailers_raise_on_requests_of_others(request_of_others):
 
 
 def test_after_runs_at_close_on_requests_of_others(request_of_others):
-    ran = []
+    ran: list[str] = []
     http.after(request_of_others, ran.append, "sync")
 
     assert ran == []

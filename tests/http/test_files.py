@@ -184,7 +184,7 @@ async def test_anything_readable_is_sent(kind, file):
             reading, writing = os.pipe()
             os.write(writing, b"onetwo")
             os.close(writing)
-            return open(reading, "rb")
+            return os.fdopen(reading, "rb")
         return Plain()
 
     wire = Wire(headers=[("range", "bytes=0-1")] if kind != "BytesIO" else [])

@@ -184,8 +184,7 @@ def _cancelled_at(number: int) -> Callable[[Stage], Wire]:
 
 
 async def _cancel_when_it_waits(stage: Stage) -> None:
-    while not stage.wire.asked:
-        await asyncio.sleep(0)
+    await stage.wire.until_asked()
     stage.wire.task.cancel()
 
 
@@ -491,7 +490,7 @@ async def test_async_iterator_is_closed_when_it_is_not_a_generator():
     async def view(request):
         return StreamingHttpResponse(items)
 
-    wire = Wire(on_send=lambda number, message: number == 3 and wire.leave())
+    wire = Wire(leaves_at=3)
     with site(view) as handler:
         await wire.serve(handler)
 
@@ -653,8 +652,6 @@ async def test_async_view_runs_to_its_end_when_shielded_from_the_server():
         error = await wire.ended()
         go_on.open()
         await done.opened()
-        while ledger.finished == 0:
-            await asyncio.sleep(0)
         left = await base.left()
 
     assert isinstance(error, asyncio.CancelledError)
@@ -869,7 +866,7 @@ async def test_error_of_receive_ends_the_request_when_it_comes_after_the_body():
 @pytest.mark.parametrize("mode", MODES)
 async def test_after_runs_each_function_when_the_last_byte_is_sent(mode):
     """In order, after the last event and before request_finished."""
-    ran = []
+    ran: list[Any] = []
 
     def note(*args, **kwargs):
         ran.append((args, kwargs, wire.is_complete, threading.get_ident()))
@@ -904,7 +901,7 @@ async def test_after_runs_each_function_when_the_last_byte_is_sent(mode):
 
 async def test_after_logs_the_error_and_goes_on_when_a_function_raises(caplog):
     """One function's error stops neither the next nor the request."""
-    ran = []
+    ran: list[Any] = []
 
     def fail():
         raise ValueError("on purpose")
@@ -926,7 +923,8 @@ async def test_after_logs_the_error_and_goes_on_when_a_function_raises(caplog):
 @pytest.mark.parametrize("end", ["leaves", "cancelled", "view raises"])
 async def test_after_runs_once_when_the_request_ends_early(end):
     """What was promised happens even when nobody gets the answer."""
-    ran, in_view = [], Gate()
+    ran: list[str] = []
+    in_view = Gate()
 
     async def view(request):
         request.after(ran.append, "after")

@@ -128,9 +128,12 @@ async def test_error_names_the_key_when_the_server_breaks_the_specification(key,
 @pytest.mark.parametrize("kind", ["websocket", "lifespan", "unheard", ""])
 async def test_handler_raises_when_the_scope_is_not_http(kind):
     """Django's exact text: servers take it for "not supported"."""
-    with site(echo) as handler, pytest.raises(
-        ValueError,
-        match=f"^Django can only handle ASGI/HTTP connections, not {kind}.$",
+    with (
+        site(echo) as handler,
+        pytest.raises(
+            ValueError,
+            match=f"^Django can only handle ASGI/HTTP connections, not {kind}.$",
+        ),
     ):
         await Wire(type=kind).serve(handler)
 
@@ -236,8 +239,10 @@ async def test_names_that_could_pass_for_others_are_dropped():
         ),
         (
             "multipart/form-data; boundary=x",
-            b'--x\r\nContent-Disposition: form-data; name="a"\r\n'
-            b"Content-Transfer-Encoding: base64\r\n\r\n!\r\n--x--",
+            (
+                b'--x\r\nContent-Disposition: form-data; name="a"\r\n'
+                b"Content-Transfer-Encoding: base64\r\n\r\n!\r\n--x--"
+            ),
             {200, 400},
         ),
         ("multipart/mixed; boundary=x", b"--x--", {200, 400}),

@@ -97,7 +97,7 @@ async def test_first_byte_leaves_when_a_generator_never_ends():
             made.append(1)
             yield b"x" * 1000
 
-    wire = Wire(on_send=lambda number, message: number == 1 and wire.leave())
+    wire = Wire(leaves_at=1)
     with site(answering(items, "sync")) as handler:
         await wire.serve(handler)
 
@@ -221,11 +221,7 @@ async def test_cursor_stays_open_when_a_generator_reads_it(end, source, scratch)
                 threads.add(threading.get_ident())
                 yield words.encode().ljust(40_000)
 
-    wire = Wire(
-        on_send=lambda number, message: (
-            end == "client leaves" and number == 5 and wire.leave()
-        )
-    )
+    wire = Wire(leaves_at=5 if end == "client leaves" else None)
     with site(answering(items, "sync")) as handler:
         base = Base()
         await wire.serve(handler)
@@ -248,11 +244,7 @@ async def test_queryset_iterator_streams_when_a_view_hands_it_over(end, scratch)
             threads.add(threading.get_ident())
             yield group.name.encode().ljust(10_000)
 
-    wire = Wire(
-        on_send=lambda number, message: (
-            end == "client leaves" and number == 5 and wire.leave()
-        )
-    )
+    wire = Wire(leaves_at=5 if end == "client leaves" else None)
     with site(answering(items, "sync")) as handler:
         base = Base()
         await wire.serve(handler)
@@ -493,7 +485,7 @@ async def test_compressed_stream_is_closed_when_the_client_leaves(kind):
     make = items if kind == "sync" else async_items
     wire = Wire(
         headers=[("accept-encoding", "gzip")],
-        on_send=lambda number, message: number == 3 and wire.leave(),
+        leaves_at=3,
     )
     with (
         site(answering(make, "async"), middleware=[GZIP]) as handler,
@@ -520,7 +512,7 @@ async def test_stream_wrapped_by_a_middleware_of_the_site_is_closed():
         finally:
             closed.append(threading.get_ident())
 
-    wire = Wire(on_send=lambda number, message: number == 3 and wire.leave())
+    wire = Wire(leaves_at=3)
     with site(answering(items, "sync"), middleware=[f"{__name__}.upper"]) as handler:
         await wire.serve(handler)
 

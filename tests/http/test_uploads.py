@@ -1,7 +1,6 @@
 """Multipart uploads: parsed while they arrive, limited, and gone when they fail."""
 
 import gc
-import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -408,7 +407,7 @@ async def test_interrupted_upload_is_told_to_its_handlers_when_the_client_leaves
         await wire.serve(handler)
 
     assert [each.file.closed for each in handlers] == [True] * len(handlers)
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 # Bombs.

@@ -126,7 +126,7 @@ class _Walk:
         )
         self.sender = type(handler)
         self._receivers(signals.request_started, "request_started")
-        if plan.last_async < 0 and not self.result.is_async:
+        if plan.is_whole_trip(not self.result.is_async):
             self._on_worker(0, self._trip())
             self._finish(is_settled=True)
             return
