@@ -13,7 +13,8 @@ import asyncio
 import io
 import tempfile
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import IO, Any
 
 from django.core.exceptions import RequestAborted, RequestDataTooBig
@@ -141,7 +142,9 @@ class IncomingBody:
             return await run_apart(self._file.read, PREFETCH_BYTES)
         return await self.receive_chunk()
 
-    async def _pieces(self, first: bytes, limit: int | None) -> AsyncIterator[bytes]:
+    async def _pieces(
+        self, first: bytes, limit: int | None
+    ) -> AsyncGenerator[bytes, None]:
         if first:
             yield first
         while chunk := await self.receive_chunk():
@@ -281,7 +284,7 @@ def check_message(message: Any) -> None:
         )
 
 
-async def spool(chunks: AsyncIterator[bytes]) -> IO[bytes]:
+async def spool(chunks: AsyncGenerator[bytes, None]) -> IO[bytes]:
     """Write chunks to a file in memory that rolls over to disk when it grows.
 
     The writes that touch the disk, the roll-over included, leave the event loop.
@@ -292,12 +295,13 @@ async def spool(chunks: AsyncIterator[bytes]) -> IO[bytes]:
     )
     size = 0
     try:
-        async for chunk in chunks:
-            size += len(chunk)
-            if limit and size > limit:
-                await run_apart(file.write, chunk)
-            else:
-                file.write(chunk)
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                size += len(chunk)
+                if limit and size > limit:
+                    await run_apart(file.write, chunk)
+                else:
+                    file.write(chunk)
     except BaseException:
         file.close()
         raise
@@ -305,7 +309,7 @@ async def spool(chunks: AsyncIterator[bytes]) -> IO[bytes]:
     return file  # type: ignore[no-any-return]  # typeshed: not an IO
 
 
-async def pieces_of(receive: Receive) -> AsyncIterator[bytes]:
+async def pieces_of(receive: Receive) -> AsyncGenerator[bytes, None]:
     """Yield the body chunks of a server's events until the last one."""
     while True:
         message = await receive()
@@ -319,7 +323,7 @@ async def pieces_of(receive: Receive) -> AsyncIterator[bytes]:
 
 def header_of(scope: Scope, name: bytes) -> str:
     """Return a request header's value, empty where there is none."""
-    for key, value in scope.get("headers", ()):
+    for key, value in scope.get("headers") or ():
         if key.lower() == name:
             text: str = value.decode("latin-1")
             return text

@@ -4,6 +4,7 @@ A request that needs nobody to wait ends on the event loop at once. Any other en
 on its worker, in one trip, which is made even if the request was cancelled.
 """
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Callable
@@ -52,13 +53,20 @@ async def finish(exchange: Exchange, handler_class: type) -> None:
     if exchange.is_finished:
         return
     exchange.is_finished = True
+    cancelled: asyncio.CancelledError | None = None
     try:
         for function in exchange.after:
-            await _run_after(exchange, function)
+            try:
+                await _run_after(exchange, function)
+            except asyncio.CancelledError as error:
+                # What follows must still happen.
+                cancelled = error
         if exchange.is_started:
             await fire_finished(exchange, handler_class)
     finally:
         _leave(exchange)
+    if cancelled is not None:
+        raise cancelled
 
 
 def _leave(exchange: Exchange) -> None:

@@ -49,6 +49,7 @@ class Exchange:
         "listener",
         "listener_error",
         "look",
+        "made",
         "order",
         "places",
         "receive",
@@ -81,6 +82,8 @@ class Exchange:
         self.body: IncomingBody | None = None
         self.request: Request | None = None
         self.response: Response | None = None
+        # The responses that views made; middleware may have put another in place.
+        self.made: list[Any] = []
         self.after: list[Callable[[], Any]] = []
         self.order = ResponseOrder()
         self.last_message: Message | None = None
@@ -121,6 +124,8 @@ class Exchange:
         """Remember the view's response, so that it is closed on every path."""
         if isinstance(response, HttpResponseBase):
             self.response = response
+            if response not in self.made:
+                self.made.append(response)
 
     def call_async(self, function: Callable[..., Any], *args: Any) -> Any:
         """Run a coroutine function on the event loop and wait for it, on a worker.

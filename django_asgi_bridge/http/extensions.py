@@ -21,6 +21,7 @@ from django_asgi_bridge.conf import django_settings as settings
 from django_asgi_bridge.exceptions import DetachedRequest, UnsupportedByServer
 from django_asgi_bridge.http.body import PREFETCH_BYTES, IncomingBody
 from django_asgi_bridge.http.exchange import Exchange
+from django_asgi_bridge.protocol.response import BadResponse, encode_headers
 from django_asgi_bridge.threads import run_sync
 
 __all__ = (
@@ -159,16 +160,28 @@ async def early_hints(request: HttpRequest, links: Iterable[str]) -> None:
     Args:
         links: values of ``Link`` headers, such as
             ``"</style.css>; rel=preload; as=style"``.
+
+    Raises:
+        BadResponse: a link cannot be a header's value, or the response has begun.
     """
     exchange = _exchange(request)
     if exchange is None or not _offers(request, "http.response.early_hint"):
         return
-    encoded = [link.encode("latin-1") for link in links]
+    checked = encode_headers([("Link", link) for link in links], lower=True)
+    encoded = [value for _, value in checked.headers]
     await exchange.send({"type": "http.response.early_hint", "links": encoded})
 
 
 async def push(request: HttpRequest, path: str) -> None:
-    """Push the resource at ``path`` over HTTP/2; nothing where the server cannot."""
+    """Push the resource at ``path`` over HTTP/2; nothing where the server cannot.
+
+    Raises:
+        BadResponse: the path does not begin with ``/`` or has control characters.
+    """
+    if not path.startswith("/") or not path.isprintable():
+        raise BadResponse(
+            f"push got the path {path!r}; it must begin with '/' and be printable."
+        )
     exchange = _exchange(request)
     if exchange is None or not _offers(request, "http.response.push"):
         return

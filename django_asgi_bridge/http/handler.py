@@ -365,8 +365,10 @@ class ASGIHandler(DjangoASGIHandler):
     async def _send(self, exchange: Exchange, response: Response) -> None:
         try:
             await self.send_response(response, exchange.send)
-        except (BadResponse, PoolBusy) as error:
-            if exchange.order.is_started:
+        except ClientDisconnected:
+            raise
+        except Exception as error:
+            if exchange.order.is_started or settings.DEBUG_PROPAGATE_EXCEPTIONS:
                 raise
             exchange.response = await self._replace(exchange, response, error)
             await self.send_response(exchange.response, exchange.send)

@@ -81,14 +81,16 @@ def _on_attach(receivers: list[Any]) -> Callable[[], None] | None:
 
 async def fire_started(exchange: Exchange, sender: type) -> None:
     """Send ``request_started``: no trip unless others' sync receivers are live."""
-    exchange.is_started = True
     lease = exchange.lease
     signal = signals.request_started
     if not lease.is_direct:
+        exchange.is_started = True
         await signal.asend(sender=sender, scope=exchange.scope)
         return
     own = _only_own(signal)
+    lease.on_detach = _detach if _closes_connections() else drop_open_work
     if own is not None and not _is_watched():
+        exchange.is_started = True
         lease.on_attach = _attach_all if len(own) == _ALL_STARTED else _on_attach(own)
     else:
         sync, asynchronous = _receivers(signal, sender)
@@ -96,11 +98,10 @@ async def fire_started(exchange: Exchange, sender: type) -> None:
         named = {"signal": signal, "sender": sender, "scope": exchange.scope}
         if all(inspect.unwrap(each) in _OWN for each in sync):
             # Seen by a tool that wrapped them; this thread has no connections.
-            _call_all(sync, named)
+            _call_started(exchange, sync, named)
         else:
-            await lease.run(_call_all, sync, named)
+            await lease.run(_call_started, exchange, sync, named)
         await _gather(asynchronous, named)
-    lease.on_detach = _detach if _closes_connections() else drop_open_work
 
 
 _ALL_STARTED = 2
@@ -132,11 +133,16 @@ def closes_inline(exchange: Exchange, response: Response) -> bool:
     """Tell whether closing ``response`` runs nothing that may block or is unknown."""
     if exchange.after or response.streaming:
         return False
-    if type(response).close is not HttpResponseBase.close or "close" in vars(response):
+    if _has_own_close(response):
         return False
     request = exchange.request
     for closer in response._resource_closers:
         if getattr(closer, "__self__", None) is not request:
+            return False
+    for replaced in exchange.made:
+        if replaced is not response and (
+            replaced.streaming or replaced._resource_closers
+        ):
             return False
     is_light = exchange.body is None or not exchange.body.seekable()
     return is_light and not getattr(request, "_files", None)
@@ -182,6 +188,7 @@ async def fire_finished(exchange: Exchange, handler_class: type) -> None:
     sync, asynchronous = _receivers(signals.request_finished, sender)
     is_own = all(inspect.unwrap(each) in _OWN for each in sync)
     named = {"signal": signals.request_finished, "sender": sender}
+    is_sent = False
     if (
         is_own
         and lease.worker is None
@@ -194,7 +201,7 @@ async def fire_finished(exchange: Exchange, handler_class: type) -> None:
         if response is None or not _is_watched():
             _call_all_robust(sync if _is_watched() else [reset_urlconf], named)
     else:
-        await lease.run(
+        is_sent = await lease.run(
             _finish_on_worker,
             exchange,
             sync,
@@ -202,34 +209,45 @@ async def fire_finished(exchange: Exchange, handler_class: type) -> None:
             pins=PINS_NOTHING,
             is_cleanup=True,
         )
-    await _gather(asynchronous, named, is_robust=True)
+    if not is_sent:
+        await _gather(asynchronous, named, is_robust=True)
 
 
-def _finish_on_worker(exchange: Exchange, sync: list[Any], named: Any) -> None:
+def _finish_on_worker(exchange: Exchange, sync: list[Any], named: Any) -> bool:
+    """Close everything and call the receivers; tell whether all were called."""
     response = exchange.response
     # The last call of the lease: what comes later gets a worker for itself.
     exchange.lease.is_closed = True
-    if response is None:
-        closers: list[Any] = [] if exchange.request is None else [exchange.request]
-        for each in closers:
-            _logged(each.close)
-    elif type(response).close is not HttpResponseBase.close or "close" in vars(
-        response
-    ):
-        # Somebody's own close(): it sends the signal.
+    for replaced in exchange.made:
+        if replaced is not response:
+            _close_parts(replaced)
+    is_sent = False
+    if response is not None and _has_own_close(response):
+        # It sends the signal, to async receivers too.
         _logged(response.close)
-        return
-    else:
-        _close_iterator(response)
-        for closer in response._resource_closers:
-            _logged(closer)
-        if exchange.request is not None:
-            # Again where it is among the closers; where a cancellation came before
-            # it was put there, for the first time.
-            _logged(exchange.request.close)
-        response._resource_closers.clear()
+        is_sent = True
+    elif response is not None:
+        _close_parts(response)
         response.closed = True
-    _call_all_robust(sync, named)
+    if exchange.request is not None:
+        # Again where it is among the closers; where a cancellation came before
+        # it was put there, for the first time.
+        _logged(exchange.request.close)
+    if not is_sent:
+        _call_all_robust(sync, named)
+    return is_sent
+
+
+def _has_own_close(response: Response) -> bool:
+    is_djangos = type(response).close is HttpResponseBase.close
+    return not is_djangos or "close" in vars(response)
+
+
+def _close_parts(response: Response) -> None:
+    _close_iterator(response)
+    for closer in response._resource_closers:
+        _logged(closer)
+    response._resource_closers.clear()
 
 
 def _close_iterator(response: Any) -> None:
@@ -237,7 +255,7 @@ def _close_iterator(response: Any) -> None:
     # that was made of it.
     if response.streaming and not response.is_async:
         close = getattr(response._iterator, "close", None)
-        if close is not None:
+        if close is not None and close not in response._resource_closers:
             _logged(close)
 
 
@@ -251,7 +269,11 @@ async def _finish_as_django(exchange: Exchange, sender: Any) -> None:
     await signals.request_finished.asend(sender=sender)
 
 
-def _call_all(receivers: list[Any], named: dict[str, Any]) -> None:
+def _call_started(
+    exchange: Exchange, receivers: list[Any], named: dict[str, Any]
+) -> None:
+    # From here on the request owes a request_finished.
+    exchange.is_started = True
     for receiver in receivers:
         receiver(**named)
 

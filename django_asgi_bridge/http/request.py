@@ -65,7 +65,7 @@ class ASGIRequest(DjangoASGIRequest):
         meta["SERVER_NAME"], meta["SERVER_PORT"] = server_name_port(
             scope.get("server"), meta["wsgi.url_scheme"]
         )
-        meta.update(meta_from_headers(scope.get("headers", ())))
+        meta.update(meta_from_headers(scope.get("headers") or ()))
         self.META = meta
         self._set_content_type_params(meta)  # type: ignore[attr-defined]  # private
         self._stream = body_file
@@ -112,7 +112,7 @@ class ASGIRequest(DjangoASGIRequest):
             META = {**META, "CONTENT_LENGTH": str(size)}  # noqa: N806
         try:
             return super().parse_file_upload(META, post_data)
-        except Exception:
+        except BaseException:
             # Django's parser leaves the file that was being written open.
             for handler in self.upload_handlers:
                 handler.upload_interrupted()

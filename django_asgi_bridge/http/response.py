@@ -9,26 +9,19 @@ Specification: ASGI HTTP 2.5, "Response Start", "Response Body"; RFC 9110.
 """
 
 import logging
-import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
-from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any
-
-from django.http.response import StreamingHttpResponse
 
 from django_asgi_bridge.http.djangos import Response
 from django_asgi_bridge.http.exchange import Exchange
 from django_asgi_bridge.http.extensions import trailers_of
 from django_asgi_bridge.http.files import FileSender
+from django_asgi_bridge.http.streams import close_unread, send_stream
 from django_asgi_bridge.protocol.response import (
-    ContentLengthGuard,
     EncodedHeaders,
     check_status,
     encode_headers,
     has_body,
 )
-from django_asgi_bridge.threads import PINS_NOTHING, PINS_STATE
 
 if TYPE_CHECKING:
     from django_asgi_bridge.http.handler import ASGIHandler
@@ -36,12 +29,6 @@ if TYPE_CHECKING:
 __all__ = ("send_response",)
 
 logger = logging.getLogger("django_asgi_bridge.http")
-
-PULL_BYTES = 65536
-"""Bytes after which a trip that pulls from a sync iterator ends."""
-
-PULL_SECONDS = 0.01
-"""Seconds after which it ends: an item that took longer leaves alone."""
 
 
 async def send_response(
@@ -53,6 +40,14 @@ async def send_response(
         BadResponse: status or headers cannot be sent; nothing was.
         ClientDisconnected: the client left.
     """
+    try:
+        await _send(handler, exchange, response)
+    finally:
+        # Also where nothing of it was asked for.
+        await close_unread(response)
+
+
+async def _send(handler: "ASGIHandler", exchange: Exchange, response: Response) -> None:
     check_status(response.status_code)
     request = exchange.request
     method = "GET" if request is None else request.method or "GET"
@@ -71,6 +66,8 @@ async def send_response(
             ", ".join(encoded.dropped),
             exchange.scope.get("path"),
         )
+    if not sends_body and method != "HEAD":
+        encoded = _without_length(encoded)
     if not response.streaming:
         await _send_plain(handler, exchange, response, encoded, sends_body)
         return
@@ -81,10 +78,7 @@ async def send_response(
     if file is not None:
         end = await file.send()
     elif sends_body:
-        guard = None
-        if encoded.content_length is not None:
-            guard = ContentLengthGuard(encoded.content_length)
-        await _send_stream(handler, exchange, response, guard)
+        await send_stream(handler, exchange, response, encoded.content_length)
     exchange.last_message = end
 
 
@@ -139,130 +133,23 @@ async def _send_plain(
     }
 
 
+def _without_length(encoded: EncodedHeaders) -> EncodedHeaders:
+    """Leave out the length of a body that 204 and 304 do not have.
+
+    RFC 9110 section 8.6 forbids it on a 204; on a 304 servers wait for that many
+    bytes.
+    """
+    headers = [each for each in encoded.headers if each[0].lower() != _LENGTH]
+    return encoded._replace(headers=headers, content_length=None)
+
+
+_LENGTH = b"content-length"
+
+
 def _with_length(encoded: EncodedHeaders, length: int) -> EncodedHeaders:
     """Put the content's real length in place of the one that was set."""
     headers = [
-        (name, b"%d" % length if name.lower() == b"content-length" else value)
+        (name, b"%d" % length if name.lower() == _LENGTH else value)
         for name, value in encoded.headers
     ]
     return encoded._replace(headers=headers, content_length=length)
-
-
-async def _send_stream(
-    handler: "ASGIHandler",
-    exchange: Exchange,
-    response: Any,
-    guard: ContentLengthGuard | None,
-) -> None:
-    if response.is_async:
-        await _release_worker(exchange)
-        await _send_async_stream(handler, exchange, response, guard)
-    else:
-        await _send_sync_stream(handler, exchange, response, guard)
-    if guard is not None and not exchange.is_disconnected:
-        guard.finish()
-
-
-async def _release_worker(exchange: Exchange) -> None:
-    """Give the worker and its connections back; calls lease again, one by one."""
-    lease = exchange.lease
-    if lease.worker is None:
-        lease.go_per_call()
-    else:
-        await lease.run(lease.go_per_call, pins=PINS_NOTHING, is_cleanup=True)
-
-
-async def _send_async_stream(
-    handler: "ASGIHandler",
-    exchange: Exchange,
-    response: Any,
-    guard: ContentLengthGuard | None,
-) -> None:
-    parts = _async_parts(response)
-    try:
-        async for part in parts:
-            await _send_part(handler, exchange, part, guard)
-            if exchange.is_disconnected:
-                return
-    finally:
-        await _aclose_all(parts, response._iterator)
-
-
-def _async_parts(response: Any) -> AsyncIterator[bytes]:
-    if type(response).__aiter__ is StreamingHttpResponse.__aiter__:
-        # Django's own __aiter__ takes a TypeError of the view's generator for a
-        # sync iterator.
-        content: AsyncIterator[bytes] = response.streaming_content
-        return content
-    return aiter(response)
-
-
-async def _aclose_all(*iterators: Any) -> None:
-    """Close async generators, and those that they iterate over, in this task."""
-    pending = list(iterators)
-    while pending:
-        iterator = pending.pop(0)
-        if isinstance(iterator, AsyncGeneratorType):
-            # A wrapper such as gzip's does not close what it wraps, which would
-            # be left to the garbage collector.
-            frame = iterator.ag_frame
-            inner = [] if frame is None else list(frame.f_locals.values())
-            pending.extend(
-                each for each in inner if isinstance(each, AsyncGeneratorType)
-            )
-            del frame, inner
-        if hasattr(iterator, "aclose"):
-            async with aclosing(iterator):
-                pass
-
-
-async def _send_sync_stream(
-    handler: "ASGIHandler",
-    exchange: Exchange,
-    response: Any,
-    guard: ContentLengthGuard | None,
-) -> None:
-    lease = exchange.lease
-    parts: Iterator[bytes] | None = None
-    while not exchange.is_disconnected:
-        parts, batch, is_over = await lease.run(_pull, response, parts, pins=PINS_STATE)
-        if batch:
-            await _send_part(handler, exchange, batch, guard)
-        if is_over:
-            return
-
-
-def _pull(
-    response: Any, parts: Iterator[bytes] | None
-) -> tuple[Iterator[bytes], bytes, bool]:
-    """Take items on the worker until there is enough to send."""
-    if parts is None:
-        parts = iter(response)
-    batch: list[bytes] = []
-    size = 0
-    deadline = time.monotonic() + PULL_SECONDS
-    for part in parts:
-        batch.append(part)
-        size += len(part)
-        if size >= PULL_BYTES or time.monotonic() >= deadline:
-            return parts, b"".join(batch), False
-    return parts, b"".join(batch), True
-
-
-async def _send_part(
-    handler: "ASGIHandler",
-    exchange: Exchange,
-    part: bytes,
-    guard: ContentLengthGuard | None,
-) -> None:
-    if guard is not None:
-        part = guard.take(part)
-    if len(part) <= handler.chunk_size:
-        await exchange.send(
-            {"type": "http.response.body", "body": part, "more_body": True}, True
-        )
-        return
-    for chunk, _ in handler.chunk_bytes(part):
-        await exchange.send(
-            {"type": "http.response.body", "body": chunk, "more_body": True}, True
-        )

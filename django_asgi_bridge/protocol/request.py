@@ -60,6 +60,8 @@ _METHOD: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _METHODS: Final = frozenset(
     {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
 )
+# RFC 9112 section 3.2: a request target has neither white space nor controls.
+_RAW_CONTROL: Final = re.compile(rb"[\x00-\x20\x7f]")
 _SCHEMES: Final = frozenset({"http", "https"})
 
 # RFC 9110 5.5: everything below space but HTAB, and DEL. Bytes from 0x80 are
@@ -205,6 +207,9 @@ def _check_target(scope: Mapping[str, Any]) -> Refusal | None:
         return Refusal(400, f"path {_cut(path)} contains a NUL character")
     if not path.isascii() and not _is_encodable(path):
         return Refusal(400, f"path {_cut(path)} contains a lone surrogate")
+    raw_path = scope.get("raw_path")
+    if raw_path and _RAW_CONTROL.search(raw_path):
+        return Refusal(400, f"target {_cut(raw_path)} has a raw control character")
     scheme = scope.get("scheme") or "http"
     if scheme not in _SCHEMES and str(scheme).lower() not in _SCHEMES:
         return Refusal(400, f"scheme {_cut(str(scheme))} is not 'http' or 'https'")

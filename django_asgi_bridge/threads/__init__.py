@@ -84,12 +84,26 @@ def new_lease(
 async def run_apart(fn: Callable[..., _R], *args: Any) -> _R:
     """Call a blocking function on any worker thread, in no particular context.
 
-    For work that belongs to no request's thread, such as a write to a file.
+    For work that belongs to no request's thread, such as a write to a file. A
+    cancellation waits for a call that has begun.
     """
     lease = new_lease(on_detach=connections.leave_clean)
     lease.is_closed = True
     job = functools.partial(fn, *args)
-    return await asyncio.wrap_future(lease.submit_call(job))
+    future = asyncio.wrap_future(lease.submit_call(job))
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.shield(future)
+        except asyncio.CancelledError as error:
+            if future.cancelled():
+                raise
+            cancelled = error
+        except Exception:
+            break
+    if cancelled is not None:
+        raise cancelled
+    return future.result()
 
 
 async def run_sync(fn: Callable[..., _R], *args: Any, **kwargs: Any) -> _R:

@@ -1,0 +1,216 @@
+"""Streaming bodies: from the view's iterator to body events.
+
+A sync iterator runs on the request's worker, several items to a trip; what is
+made leaves at once, even while the iterator is busy with its next item. An async
+iterator runs in the request's own task, and is closed there.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing
+from types import AsyncGeneratorType
+from typing import TYPE_CHECKING, Any
+
+from django.http.response import StreamingHttpResponse
+
+from django_asgi_bridge.http.djangos import Response
+from django_asgi_bridge.http.exchange import Exchange
+from django_asgi_bridge.protocol.response import ContentLengthGuard
+from django_asgi_bridge.threads import PINS_NOTHING, PINS_STATE
+
+if TYPE_CHECKING:
+    from django_asgi_bridge.http.handler import ASGIHandler
+
+__all__ = ("close_unread", "send_stream")
+
+PULL_BYTES = 65536
+"""Bytes after which a trip that pulls from a sync iterator ends."""
+
+PULL_SECONDS = 0.01
+"""Seconds after which it ends, and after which an item leaves that waits for the
+next one to be made."""
+
+
+async def send_stream(
+    handler: "ASGIHandler",
+    exchange: Exchange,
+    response: Response,
+    declared: int | None,
+) -> None:
+    """Send the body events of a streaming response but the last.
+
+    Args:
+        declared: the Content-Length that was sent, if any.
+
+    Raises:
+        BadResponse: the body is not as long as was declared.
+        ClientDisconnected: the client left.
+    """
+    guard = None if declared is None else ContentLengthGuard(declared)
+
+    async def send(part: bytes) -> None:
+        checked = part if guard is None else guard.take(part)
+        await _send_part(handler, exchange, checked)
+
+    if response.is_async:
+        await _release_worker(exchange)
+        await _send_async(exchange, response, send)
+    else:
+        await _send_sync(exchange, response, send)
+    if guard is not None and not exchange.is_disconnected:
+        guard.finish()
+
+
+async def close_unread(response: Response) -> None:
+    """Close an async iterator that nobody will read."""
+    if response.streaming and response.is_async:
+        await _aclose_all(response._iterator)
+
+
+async def _release_worker(exchange: Exchange) -> None:
+    """Give the worker and its connections back; calls lease again, one by one."""
+    lease = exchange.lease
+    if lease.worker is None:
+        lease.go_per_call()
+    else:
+        await lease.run(lease.go_per_call, pins=PINS_NOTHING, is_cleanup=True)
+
+
+async def _send_async(
+    exchange: Exchange, response: Response, send: Callable[[bytes], Awaitable[None]]
+) -> None:
+    loop = asyncio.get_running_loop()
+    turn = loop.time()
+    parts = _async_parts(response)
+    try:
+        async for part in parts:
+            await send(part)
+            if exchange.is_disconnected:
+                return
+            if loop.time() - turn > PULL_SECONDS:
+                # Neither the iterator nor the server may ever have to wait: let
+                # the others on the loop have their turn, our listener too.
+                await asyncio.sleep(0)
+                turn = loop.time()
+    finally:
+        await _aclose_all(parts, response._iterator)
+
+
+def _async_parts(response: Response) -> AsyncIterator[bytes]:
+    if type(response).__aiter__ is StreamingHttpResponse.__aiter__:
+        # Django's own __aiter__ takes a TypeError of the view's generator for a
+        # sync iterator.
+        content: AsyncIterator[bytes] = response.streaming_content
+        return content
+    return aiter(response)
+
+
+async def _aclose_all(*iterators: Any) -> None:
+    """Close async generators, and those that they iterate over, in this task."""
+    pending = list(iterators)
+    while pending:
+        iterator = pending.pop(0)
+        if isinstance(iterator, AsyncGeneratorType):
+            # A wrapper such as gzip's does not close what it wraps, which would
+            # be left to the garbage collector.
+            frame = iterator.ag_frame
+            inner = [] if frame is None else list(frame.f_locals.values())
+            pending.extend(
+                each for each in inner if isinstance(each, AsyncGeneratorType)
+            )
+            del frame, inner
+        if hasattr(iterator, "aclose"):
+            async with aclosing(iterator):
+                pass
+
+
+async def _send_sync(
+    exchange: Exchange, response: Response, send: Callable[[bytes], Awaitable[None]]
+) -> None:
+    puller = _Puller(response)
+    while not exchange.is_disconnected and not puller.is_over:
+        flush = _Flush(puller, send)
+        failure: Exception | None = None
+        try:
+            await exchange.lease.run(puller.pull, pins=PINS_STATE)
+        except Exception as error:
+            failure = error
+        finally:
+            await flush.end()
+        # What was made before an error still leaves.
+        if batch := puller.take():
+            await send(batch)
+        if failure is not None:
+            raise failure
+
+
+class _Puller:
+    """Takes items from a sync iterator on the worker, for the loop to send."""
+
+    def __init__(self, response: Response) -> None:
+        self.is_over = False
+        self._response = response
+        self._parts: Iterator[bytes] | None = None
+        self._lock = threading.Lock()
+        self._batch: list[bytes] = []
+        self._size = 0
+
+    def pull(self) -> None:
+        """Take items until there is enough to send."""
+        if self._parts is None:
+            self._parts = iter(self._response)
+        deadline = time.monotonic() + PULL_SECONDS
+        for part in self._parts:
+            with self._lock:
+                self._batch.append(part)
+                self._size += len(part)
+                is_enough = self._size >= PULL_BYTES
+            if is_enough or time.monotonic() >= deadline:
+                return
+        self.is_over = True
+
+    def take(self) -> bytes:
+        """Return what there is; from the event loop."""
+        with self._lock:
+            batch, self._batch, self._size = self._batch, [], 0
+        return b"".join(batch)
+
+
+class _Flush:
+    """Sends what was pulled while the iterator is slow with its next item."""
+
+    def __init__(
+        self, puller: _Puller, send: Callable[[bytes], Awaitable[None]]
+    ) -> None:
+        self._puller = puller
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+        self._timer = self._loop.call_later(PULL_SECONDS, self._on_time)
+
+    def _on_time(self) -> None:
+        is_idle = self._task is None or self._task.done()
+        if is_idle and (batch := self._puller.take()):
+            self._task = self._loop.create_task(self._send_batch(batch))
+        self._timer = self._loop.call_later(PULL_SECONDS, self._on_time)
+
+    async def _send_batch(self, batch: bytes) -> None:
+        await self._send(batch)
+
+    async def end(self) -> None:
+        """Stop, and wait for what is being sent."""
+        self._timer.cancel()
+        if self._task is not None:
+            await self._task
+
+
+async def _send_part(handler: "ASGIHandler", exchange: Exchange, part: bytes) -> None:
+    chunks: list[Any] = [part]
+    if len(part) > handler.chunk_size:
+        chunks = [chunk for chunk, _ in handler.chunk_bytes(part)]
+    for chunk in chunks:
+        await exchange.send(
+            {"type": "http.response.body", "body": chunk, "more_body": True}, True
+        )
