@@ -5,17 +5,19 @@ is a worker that is held.
 """
 
 import asyncio
+import functools
 import threading
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
 from asgiref.sync import sync_to_async
-from django.db import transaction
+from django.db import connections, transaction
 
 from django_asgi_bridge.threads import Lease, lease_of_context
 
-__all__ = ("atomic",)
+__all__ = ("atomic", "atomic_view")
 
 
 class atomic:  # noqa: N801 - Django's name for it
@@ -147,3 +149,27 @@ async def _ended(task: "asyncio.Task[None]") -> asyncio.CancelledError | None:
         except asyncio.CancelledError as raised:
             cancelled = raised
     return cancelled
+
+
+def atomic_view(view: Any) -> Any:
+    """Wrap an async view in a transaction of each ``ATOMIC_REQUESTS`` database.
+
+    Databases that ``@non_atomic_requests`` exempts are left out.
+    """
+    exempt: set[str] = getattr(view, "_non_atomic_requests", set())
+    aliases = [
+        alias
+        for alias, options in connections.settings.items()
+        if options["ATOMIC_REQUESTS"] and alias not in exempt
+    ]
+    if not aliases:
+        return view
+
+    @functools.wraps(view)
+    async def atomic_view(*args: Any, **kwargs: Any) -> Any:
+        async with AsyncExitStack() as stack:
+            for alias in aliases:
+                await stack.enter_async_context(atomic(using=alias))
+            return await view(*args, **kwargs)
+
+    return atomic_view

@@ -351,6 +351,7 @@ async def test_fastapi_guest_serves_its_schema_when_mounted():
 def django_app(settings):
     """Our application with one page that tells where it is."""
     from django_asgi_bridge import asgi
+
     settings.ROOT_URLCONF = __name__
     settings.MIDDLEWARE = []
     return asgi.get_asgi_application()

@@ -10,7 +10,7 @@ from django_asgi_bridge.http.djangos import Request, Response
 from django_asgi_bridge.protocol.request import Refusal
 from django_asgi_bridge.types import Scope
 
-__all__ = ("busy", "instead", "is_logged", "log", "refused")
+__all__ = ("busy", "is_logged", "log", "refused")
 
 logger = logging.getLogger("django.request")
 
@@ -64,17 +64,6 @@ def busy(error: PoolBusy, request: Request) -> Response:
     )
     response._has_been_logged = True
     response._resource_closers.append(request.close)
-    return response
-
-
-def instead(response: Response, replaced: Response) -> Response:
-    """Let ``response`` close what the response in whose place it is would close."""
-    response._resource_closers.extend(replaced._resource_closers)
-    if replaced.streaming and not replaced.is_async:
-        close = getattr(replaced._iterator, "close", None)
-        if close is not None:
-            response._resource_closers.append(close)
-    response._handler_class = replaced._handler_class
     return response
 
 

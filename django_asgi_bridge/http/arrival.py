@@ -7,7 +7,7 @@ the view that the early look found and on the middleware that runs before it.
 import asyncio
 import io
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.exceptions import RequestAborted, RequestDataTooBig
 
@@ -19,19 +19,17 @@ from django_asgi_bridge.http.body import (
     check_message,
     header_of,
 )
+from django_asgi_bridge.http.contracts import Receiver
 from django_asgi_bridge.http.exchange import Exchange
 from django_asgi_bridge.http.hooks import is_from
 from django_asgi_bridge.protocol.request import Refusal
-
-if TYPE_CHECKING:
-    from django_asgi_bridge.http.handler import ASGIHandler
 
 __all__ = ("open_body",)
 
 logger = logging.getLogger("django_asgi_bridge.http")
 
 
-async def open_body(handler: "ASGIHandler", exchange: Exchange) -> Any:
+async def open_body(handler: Receiver, exchange: Exchange) -> Any:
     """Return a file to read the body from; None when there is no request."""
     if exchange.refusal is None:
         exchange.refusal = _refuse_length(exchange)
@@ -56,14 +54,14 @@ async def open_body(handler: "ASGIHandler", exchange: Exchange) -> Any:
     return None
 
 
-async def _receive_body(handler: "ASGIHandler", exchange: Exchange) -> Any:
+async def _receive_body(handler: Receiver, exchange: Exchange) -> Any:
     look = exchange.look
     if _has_own_read_body(handler):
         body_file = await handler.read_body(exchange.receive)
         exchange.body_arrived()
         return body_file
     # On the event loop, code that nobody knows may ask for request.body.
-    is_lazy = handler.plan.last_async < 0
+    is_lazy = handler.reads_lazily()
     if look is None or look.streams_body or (look.match is None and is_lazy):
         exchange.body = IncomingBody(exchange)
         return exchange.body
@@ -104,7 +102,7 @@ def _refuse_length(exchange: Exchange) -> Refusal | None:
     return None
 
 
-def _has_own_read_body(handler: "ASGIHandler") -> bool:
+def _has_own_read_body(handler: Receiver) -> bool:
     own = is_from(type(handler).read_body, "django_asgi_bridge.http.handler")
     return not own
 

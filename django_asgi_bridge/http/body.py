@@ -12,7 +12,6 @@ Specification: ASGI HTTP 2.5, "Request - receive event".
 import asyncio
 import io
 import tempfile
-import threading
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import IO, Any
@@ -29,7 +28,6 @@ from django_asgi_bridge.types import Message, Receive, Scope
 __all__ = (
     "BodyTimeout",
     "IncomingBody",
-    "Quota",
     "buffer_limit",
     "check_message",
     "header_of",
@@ -47,27 +45,6 @@ class BodyTimeout(BridgeError, TimeoutError):
     The client gets a 408. If you see this often: clients are slow or gone, or a
     proxy in front holds uploads back.
     """
-
-
-class Quota:
-    """A number of places that may be taken at once, from any thread."""
-
-    def __init__(self, places: int) -> None:
-        self._places = places
-        self._lock = threading.Lock()
-
-    def take(self) -> bool:
-        """Take a place if there is one."""
-        with self._lock:
-            if self._places <= 0:
-                return False
-            self._places -= 1
-            return True
-
-    def give_back(self) -> None:
-        """Leave a place that was taken."""
-        with self._lock:
-            self._places += 1
 
 
 class IncomingBody:
@@ -230,6 +207,10 @@ class IncomingBody:
     def readable(self) -> bool:
         """Tell that it can be read."""
         return True
+
+    def is_on_disk(self) -> bool:
+        """Tell whether it was spooled to a file on disk."""
+        return self._file is not None and getattr(self._file, "_rolled", True)
 
     def close(self) -> None:
         """Drop what was buffered; the temporary file goes with it."""

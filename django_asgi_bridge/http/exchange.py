@@ -7,22 +7,21 @@ there.
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.exceptions import RequestAborted
 from django.http.response import HttpResponseBase
 
 from django_asgi_bridge.conf import Config
 from django_asgi_bridge.exceptions import ClientDisconnected
+from django_asgi_bridge.http.contracts import Body
 from django_asgi_bridge.http.djangos import Request, Response, iscoroutinefunction
 from django_asgi_bridge.http.look import Look
+from django_asgi_bridge.http.quota import Quota
 from django_asgi_bridge.protocol.request import Refusal
 from django_asgi_bridge.protocol.response import ResponseOrder
 from django_asgi_bridge.threads import Lease, lease_of_context
 from django_asgi_bridge.types import Message, Receive, Scope, Send
-
-if TYPE_CHECKING:
-    from django_asgi_bridge.http.body import IncomingBody, Quota
 
 __all__ = ("Exchange", "current_exchange", "exchange_of")
 
@@ -79,7 +78,7 @@ class Exchange:
         self.listen = listen
         self.task = asyncio.current_task()
         self.look: Look | None = None
-        self.body: IncomingBody | None = None
+        self.body: Body | None = None
         self.request: Request | None = None
         self.response: Response | None = None
         # The responses that views made; middleware may have put another in place.

@@ -178,9 +178,9 @@ async def push(request: HttpRequest, path: str) -> None:
     Raises:
         BadResponse: the path does not begin with ``/`` or has control characters.
     """
-    if not path.startswith("/") or not path.isprintable():
+    if not path.startswith("/") or path.startswith("//") or not path.isprintable():
         raise BadResponse(
-            f"push got the path {path!r}; it must begin with '/' and be printable."
+            f"push got the path {path!r}; it must begin with one '/' and be printable."
         )
     exchange = _exchange(request)
     if exchange is None or not _offers(request, "http.response.push"):

@@ -11,11 +11,9 @@ Specification: ASGI HTTP 2.5.
 
 import asyncio
 import contextvars
-import functools
 import logging
 import sys
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from functools import cached_property
 from typing import Any
 
@@ -23,21 +21,21 @@ from django.core.exceptions import BadRequest, RequestAborted
 from django.core.handlers import base as django_base
 from django.core.handlers.asgi import ASGIHandler as DjangoASGIHandler
 from django.core.handlers.asgi import get_script_prefix
-from django.db import connections
-from django.http import HttpResponse, HttpResponseBadRequest
+from django.http import HttpResponseBadRequest
 from django.urls import get_resolver, set_script_prefix, set_urlconf
 
 from django_asgi_bridge.conf import django_settings as settings
 from django_asgi_bridge.conf import get_config
-from django_asgi_bridge.db import atomic
+from django_asgi_bridge.db import atomic_view
 from django_asgi_bridge.exceptions import ClientDisconnected, LifespanError, PoolBusy
 from django_asgi_bridge.http import answers
+from django_asgi_bridge.http.apart import answer_apart
 from django_asgi_bridge.http.arrival import open_body
 from django_asgi_bridge.http.body import (
-    Quota,
     pieces_of,
     spool,
 )
+from django_asgi_bridge.http.delivery import deliver, deliver_last
 from django_asgi_bridge.http.djangos import Request, Response, iscoroutinefunction
 from django_asgi_bridge.http.ending import finish, finish_now
 from django_asgi_bridge.http.exchange import (
@@ -45,7 +43,6 @@ from django_asgi_bridge.http.exchange import (
     current_exchange,
     exchange_of,
 )
-from django_asgi_bridge.http.extensions import trailers_of
 from django_asgi_bridge.http.hooks import is_from
 from django_asgi_bridge.http.layers import LayerRecorder
 from django_asgi_bridge.http.lifecycle import (
@@ -54,12 +51,12 @@ from django_asgi_bridge.http.lifecycle import (
     fire_started,
 )
 from django_asgi_bridge.http.look import look_at
-from django_asgi_bridge.http.plan import Plan, convert
+from django_asgi_bridge.http.plan import Plan
+from django_asgi_bridge.http.quota import Quota
 from django_asgi_bridge.http.request import ASGIRequest
 from django_asgi_bridge.http.response import send_response
 from django_asgi_bridge.lifespan import Lifespan, app_hooks, find_hooks
 from django_asgi_bridge.protocol.request import Refusal, check_request, split_path
-from django_asgi_bridge.protocol.response import BadResponse, encode_headers
 from django_asgi_bridge.threads import drive, new_lease, run_apart
 from django_asgi_bridge.types import Receive, Scope, Send
 
@@ -109,6 +106,10 @@ class ASGIHandler(DjangoASGIHandler):
     def stream_places(self) -> Quota:
         """The responses with a sync iterator that may be under way."""
         return Quota(get_config().max_sync_streams)
+
+    def reads_lazily(self) -> bool:
+        """Tell whether no unknown code runs on the event loop before a sync view."""
+        return self.plan.last_async < 0
 
     @cached_property
     def _shielded(self) -> "set[asyncio.Task[None]]":
@@ -178,7 +179,7 @@ class ASGIHandler(DjangoASGIHandler):
         context = contextvars.copy_context()
         try:
             await drive(context, self._answer(exchange), exchange.on_wait)
-            await self._send_last(exchange)
+            await deliver_last(exchange)
         except asyncio.CancelledError:
             if not exchange.take_cancel():
                 raise
@@ -206,7 +207,7 @@ class ASGIHandler(DjangoASGIHandler):
             elif exchange.refusal is not None:
                 exchange.response = answers.refused(exchange.refusal, exchange.scope)
             if exchange.response is not None:
-                await self._send(exchange, exchange.response)
+                await deliver(self, exchange)
         except GeneratorExit:
             # The task is thrown away with its loop: nothing can be awaited.
             raise
@@ -267,15 +268,15 @@ class ASGIHandler(DjangoASGIHandler):
             if settings.DEBUG_PROPAGATE_EXCEPTIONS:
                 raise
             logger.exception("no response for %s", request.path)
-            response = self._last_chance(request)
+            response = self.last_chance(request)
         if exchange.refusal is not None and not exchange.is_disconnected:
             # The body turned out to be too large or too slow in mid-view.
-            response = answers.instead(
-                answers.refused(exchange.refusal, exchange.scope), response
-            )
+            exchange.note(response)
+            response = answers.refused(exchange.refusal, exchange.scope)
         return response
 
-    def _last_chance(self, request: Request) -> Response:
+    def last_chance(self, request: Request) -> Response:
+        """Return the response for a request whose error page failed too."""
         exc_info: Any = sys.exc_info()
         response: Response = self.handle_uncaught_exception(
             request, get_resolver(None), exc_info
@@ -287,7 +288,7 @@ class ASGIHandler(DjangoASGIHandler):
     async def get_response_async(self, request: Request) -> Response:
         """Run middleware and view; see ``BaseHandler.get_response_async``."""
         if current_exchange() is None:
-            return await self._get_response_apart(request)
+            return await answer_apart(self, request)
         if not is_from(django_base.BaseHandler.get_response_async, _BASE):
             return await super().get_response_async(request)
         set_urlconf(settings.ROOT_URLCONF)
@@ -296,32 +297,6 @@ class ASGIHandler(DjangoASGIHandler):
         if response.status_code >= 400 and not answers.is_logged(response):
             await exchange_of(request).lease.run(answers.log, request, response)
         return response
-
-    async def _get_response_apart(self, request: Request) -> Response:
-        """Answer a request that came without an ASGI exchange, as tests make it."""
-
-        async def nobody(*args: Any) -> Any:
-            raise RequestAborted
-
-        exchange = Exchange(
-            getattr(request, "scope", {}),
-            nobody,
-            nobody,
-            new_lease(),
-            get_config(),
-            nobody,
-        )
-        request._bridge_exchange = exchange
-
-        async def answer() -> Response:
-            exchange.lease.enter()
-            exchange.see(look_at(request.path_info, None, "cancel"))
-            try:
-                return await self.get_response_async(request)
-            finally:
-                exchange.lease.pool.close(exchange.lease)
-
-        return await drive(contextvars.copy_context(), answer())
 
     async def _dispatch(self, request: Request) -> Response:
         """Run the plan: in one trip where everything is sync."""
@@ -357,21 +332,10 @@ class ASGIHandler(DjangoASGIHandler):
     def make_view_atomic(self, view: Any) -> Any:
         """Wrap a view for ``ATOMIC_REQUESTS``; see ``ATOMIC_ASYNC_VIEWS``."""
         if get_config().atomic_async_views and iscoroutinefunction(view):
-            return _atomic_async_view(view)
+            return atomic_view(view)
         return super().make_view_atomic(view)
 
     # The response.
-
-    async def _send(self, exchange: Exchange, response: Response) -> None:
-        try:
-            await self.send_response(response, exchange.send)
-        except ClientDisconnected:
-            raise
-        except Exception as error:
-            if exchange.order.is_started or settings.DEBUG_PROPAGATE_EXCEPTIONS:
-                raise
-            exchange.response = await self._replace(exchange, response, error)
-            await self.send_response(exchange.response, exchange.send)
 
     async def send_response(self, response: Response, send: Any) -> None:
         """Send a response; its last event follows when this has returned."""
@@ -380,57 +344,6 @@ class ASGIHandler(DjangoASGIHandler):
             await super().send_response(response, send)
         else:
             await send_response(self, exchange, response)
-
-    async def _replace(
-        self, exchange: Exchange, response: Response, error: Exception
-    ) -> Response:
-        """Return an error response for one that cannot be sent."""
-        request = exchange.request
-        if isinstance(error, PoolBusy):
-            return answers.instead(answers.busy(error, request), response)
-        if request is None:
-            return answers.instead(
-                HttpResponse("Internal Server Error", status=500), response
-            )
-        try:
-            page = await exchange.lease.run(convert, request, error)
-            encode_headers(page.items(), (), lower=False)
-        except BadResponse:
-            page = self._last_chance(request)
-        return answers.instead(page, response)
-
-    async def _send_last(self, exchange: Exchange) -> None:
-        message = exchange.last_message
-        if message is None:
-            return
-        exchange.last_message = None
-        trailers = None
-        if exchange.response is not None:
-            trailers = trailers_of(exchange.response)
-        await exchange.send(message, message.get("more_body", False))
-        if trailers is not None:
-            encoded = encode_headers(trailers.items(), (), lower=True)
-            await exchange.send(
-                {
-                    "type": "http.response.trailers",
-                    "headers": encoded.headers,
-                    "more_trailers": False,
-                }
-            )
-
-    def take_stream_place(self, exchange: Exchange) -> None:
-        """Count a response with a sync iterator.
-
-        Raises:
-            PoolBusy: as many as ``ASGI_BRIDGE["MAX_SYNC_STREAMS"]`` are under way.
-        """
-        if not self.stream_places.take():
-            raise PoolBusy(
-                "as many responses with a sync iterator are under way as "
-                "ASGI_BRIDGE['MAX_SYNC_STREAMS'] allows, "
-                f"{exchange.config.max_sync_streams}."
-            )
-        exchange.places.append(self.stream_places)
 
     # Django's other doors.
 
@@ -461,24 +374,3 @@ class ASGIHandler(DjangoASGIHandler):
     async def read_body(self, receive: Receive) -> Any:
         """Read a whole body, whatever its size, into a spooled file."""
         return await spool(pieces_of(receive))
-
-
-def _atomic_async_view(view: Any) -> Any:
-    """Wrap an async view in a transaction of each ``ATOMIC_REQUESTS`` database."""
-    exempt: set[str] = getattr(view, "_non_atomic_requests", set())
-    aliases = [
-        alias
-        for alias, options in connections.settings.items()
-        if options["ATOMIC_REQUESTS"] and alias not in exempt
-    ]
-    if not aliases:
-        return view
-
-    @functools.wraps(view)
-    async def atomic_view(*args: Any, **kwargs: Any) -> Any:
-        async with AsyncExitStack() as stack:
-            for alias in aliases:
-                await stack.enter_async_context(atomic(using=alias))
-            return await view(*args, **kwargs)
-
-    return atomic_view

@@ -144,7 +144,7 @@ def closes_inline(exchange: Exchange, response: Response) -> bool:
             replaced.streaming or replaced._resource_closers
         ):
             return False
-    is_light = exchange.body is None or not exchange.body.seekable()
+    is_light = exchange.body is None or not exchange.body.is_on_disk()
     return is_light and not getattr(request, "_files", None)
 
 

@@ -10,7 +10,7 @@ trip.
 
 import contextvars
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.exceptions import RequestDataTooBig
 from django.core.handlers import exception as django_exception
@@ -18,6 +18,7 @@ from django.http import HttpResponseBadRequest, UnreadablePostError
 from django.views.defaults import ERROR_PAGE_TEMPLATE
 
 from django_asgi_bridge.exceptions import ClientDisconnected, PoolBusy
+from django_asgi_bridge.http.contracts import Dispatcher
 from django_asgi_bridge.http.djangos import Request, Response
 from django_asgi_bridge.http.exchange import Exchange, exchange_of
 from django_asgi_bridge.http.extensions import is_disconnected
@@ -26,9 +27,6 @@ from django_asgi_bridge.http.layers import Kind, Layer
 from django_asgi_bridge.http.lifecycle import closes_inline, finishes_inline
 from django_asgi_bridge.http.views import ViewStep
 from django_asgi_bridge.threads import PINS_NOTHING, PINS_STATE, drive
-
-if TYPE_CHECKING:
-    from django_asgi_bridge.http.handler import ASGIHandler
 
 __all__ = ("Plan", "convert")
 
@@ -40,7 +38,7 @@ class Plan:
         handler: whose ``resolve_request``, ``make_view_atomic`` and so on are used.
     """
 
-    def __init__(self, handler: "ASGIHandler") -> None:
+    def __init__(self, handler: Dispatcher) -> None:
         self.handler = handler
         self.set_layers(())
 

@@ -9,13 +9,14 @@ Specification: ASGI HTTP 2.5, "Response Start", "Response Body"; RFC 9110.
 """
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from django_asgi_bridge.http.contracts import Chunker
 from django_asgi_bridge.http.djangos import Response
 from django_asgi_bridge.http.exchange import Exchange
 from django_asgi_bridge.http.extensions import trailers_of
 from django_asgi_bridge.http.files import FileSender
-from django_asgi_bridge.http.streams import close_unread, send_stream
+from django_asgi_bridge.http.streams import close_unread, send_stream, take_place
 from django_asgi_bridge.protocol.response import (
     EncodedHeaders,
     check_status,
@@ -23,16 +24,13 @@ from django_asgi_bridge.protocol.response import (
     has_body,
 )
 
-if TYPE_CHECKING:
-    from django_asgi_bridge.http.handler import ASGIHandler
-
 __all__ = ("send_response",)
 
 logger = logging.getLogger("django_asgi_bridge.http")
 
 
 async def send_response(
-    handler: "ASGIHandler", exchange: Exchange, response: Response
+    handler: Chunker, exchange: Exchange, response: Response
 ) -> None:
     """Send everything of ``response`` but its last event.
 
@@ -47,7 +45,7 @@ async def send_response(
         await close_unread(response)
 
 
-async def _send(handler: "ASGIHandler", exchange: Exchange, response: Response) -> None:
+async def _send(handler: Chunker, exchange: Exchange, response: Response) -> None:
     check_status(response.status_code)
     request = exchange.request
     method = "GET" if request is None else request.method or "GET"
@@ -72,7 +70,7 @@ async def _send(handler: "ASGIHandler", exchange: Exchange, response: Response) 
         await _send_plain(handler, exchange, response, encoded, sends_body)
         return
     if sends_body and file is None and not response.is_async:
-        handler.take_stream_place(exchange)
+        take_place(handler, exchange)
     await _start(exchange, response, encoded)
     end: dict[str, Any] = {"type": "http.response.body"}
     if file is not None:
@@ -104,7 +102,7 @@ async def _start(
 
 
 async def _send_plain(
-    handler: "ASGIHandler",
+    handler: Chunker,
     exchange: Exchange,
     response: Any,
     encoded: EncodedHeaders,

@@ -11,30 +11,29 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from types import AsyncGeneratorType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.http.response import StreamingHttpResponse
 
+from django_asgi_bridge.exceptions import PoolBusy
+from django_asgi_bridge.http.contracts import Chunker
 from django_asgi_bridge.http.djangos import Response
 from django_asgi_bridge.http.exchange import Exchange
 from django_asgi_bridge.protocol.response import ContentLengthGuard
 from django_asgi_bridge.threads import PINS_NOTHING, PINS_STATE
 
-if TYPE_CHECKING:
-    from django_asgi_bridge.http.handler import ASGIHandler
+__all__ = ("close_unread", "send_stream", "take_place")
 
-__all__ = ("close_unread", "send_stream")
-
-PULL_BYTES = 65536
+_PULL_BYTES = 65536
 """Bytes after which a trip that pulls from a sync iterator ends."""
 
-PULL_SECONDS = 0.01
+_PULL_SECONDS = 0.01
 """Seconds after which it ends, and after which an item leaves that waits for the
 next one to be made."""
 
 
 async def send_stream(
-    handler: "ASGIHandler",
+    handler: Chunker,
     exchange: Exchange,
     response: Response,
     declared: int | None,
@@ -63,6 +62,21 @@ async def send_stream(
         guard.finish()
 
 
+def take_place(handler: Chunker, exchange: Exchange) -> None:
+    """Count a response with a sync iterator; its place goes back with the request.
+
+    Raises:
+        PoolBusy: as many as ``ASGI_BRIDGE["MAX_SYNC_STREAMS"]`` are under way.
+    """
+    if not handler.stream_places.take():
+        raise PoolBusy(
+            "as many responses with a sync iterator are under way as "
+            "ASGI_BRIDGE['MAX_SYNC_STREAMS'] allows, "
+            f"{exchange.config.max_sync_streams}."
+        )
+    exchange.places.append(handler.stream_places)
+
+
 async def close_unread(response: Response) -> None:
     """Close an async iterator that nobody will read."""
     if response.streaming and response.is_async:
@@ -89,7 +103,7 @@ async def _send_async(
             await send(part)
             if exchange.is_disconnected:
                 return
-            if loop.time() - turn > PULL_SECONDS:
+            if loop.time() - turn > _PULL_SECONDS:
                 # Neither the iterator nor the server may ever have to wait: let
                 # the others on the loop have their turn, our listener too.
                 await asyncio.sleep(0)
@@ -161,12 +175,12 @@ class _Puller:
         """Take items until there is enough to send."""
         if self._parts is None:
             self._parts = iter(self._response)
-        deadline = time.monotonic() + PULL_SECONDS
+        deadline = time.monotonic() + _PULL_SECONDS
         for part in self._parts:
             with self._lock:
                 self._batch.append(part)
                 self._size += len(part)
-                is_enough = self._size >= PULL_BYTES
+                is_enough = self._size >= _PULL_BYTES
             if is_enough or time.monotonic() >= deadline:
                 return
         self.is_over = True
@@ -188,13 +202,13 @@ class _Flush:
         self._send = send
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
-        self._timer = self._loop.call_later(PULL_SECONDS, self._on_time)
+        self._timer = self._loop.call_later(_PULL_SECONDS, self._on_time)
 
     def _on_time(self) -> None:
         is_idle = self._task is None or self._task.done()
         if is_idle and (batch := self._puller.take()):
             self._task = self._loop.create_task(self._send_batch(batch))
-        self._timer = self._loop.call_later(PULL_SECONDS, self._on_time)
+        self._timer = self._loop.call_later(_PULL_SECONDS, self._on_time)
 
     async def _send_batch(self, batch: bytes) -> None:
         await self._send(batch)
@@ -206,7 +220,7 @@ class _Flush:
             await self._task
 
 
-async def _send_part(handler: "ASGIHandler", exchange: Exchange, part: bytes) -> None:
+async def _send_part(handler: Chunker, exchange: Exchange, part: bytes) -> None:
     chunks: list[Any] = [part]
     if len(part) > handler.chunk_size:
         chunks = [chunk for chunk, _ in handler.chunk_bytes(part)]

@@ -6,18 +6,16 @@ for a worker and once for the event loop. What both decide stands in one place.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django_asgi_bridge.conf import django_settings as settings
 from django_asgi_bridge.exceptions import PoolBusy
+from django_asgi_bridge.http.contracts import Dispatcher
 from django_asgi_bridge.http.djangos import Request, Response, iscoroutinefunction
 from django_asgi_bridge.http.exchange import Exchange
 from django_asgi_bridge.http.hooks import always, blocks_of
 from django_asgi_bridge.http.marks import does_resolve_user
 from django_asgi_bridge.threads import PINS_NOTHING, PINS_STATE
-
-if TYPE_CHECKING:
-    from django_asgi_bridge.http.handler import ASGIHandler
 
 __all__ = ("ViewStep",)
 
@@ -31,7 +29,7 @@ class ViewStep:
         instances: the middleware, from the outermost inwards.
     """
 
-    def __init__(self, handler: "ASGIHandler", instances: Sequence[Any]) -> None:
+    def __init__(self, handler: Dispatcher, instances: Sequence[Any]) -> None:
         self.handler = handler
         self.view_hooks = _methods(instances, "process_view")
         self.template_hooks = _methods(instances[::-1], "process_template_response")
