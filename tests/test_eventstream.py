@@ -170,6 +170,7 @@ def test_sync_response_does_not_run_ahead_when_iterated():
     assert seen == [0]
 
 
+@pytest.mark.django_db
 def test_sync_response_closes_the_generator_when_closed():
     closed = []
 
@@ -185,6 +186,7 @@ def test_sync_response_closes_the_generator_when_closed():
     assert closed == [True]
 
 
+@pytest.mark.django_db
 def test_sync_response_closes_the_source_when_it_never_ran():
     class Source:
         closed = 0

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 
 APP = "testproject.bench.app"
 UVICORN = ["-m", "uvicorn", "--factory", "--log-level", "critical", "--no-access-log"]
@@ -169,8 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         report(name, figures[name])
     if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(figures, file, indent=2)
+        Path(options.json).write_text(json.dumps(figures, indent=2))
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ def start_sdk(order: dict[str, Any]) -> Collector:
         traces_sample_rate=1.0,
         send_default_pii=True,
         default_integrations=False,
+        auto_session_tracking=False,
         integrations=[
             DjangoIntegration(
                 middleware_spans=order.get("middleware_spans", True),

@@ -134,7 +134,9 @@ class _Walk:
         if view is None:
             # Django logs a 404 after the chain.
             self._step("log_response", "", self._trip(), "logs the 404")
-        self._finish(is_settled=False)
+        outside = plan.layers[: plan.last_async + 1]
+        keeps_thread = any(layer.keeps_thread() for layer in outside)
+        self._finish(is_settled=not self.result.is_async and not keeps_thread)
 
     # What is noted.
 
