@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.servers.processes import Server
-from tests.servers.wire import Connection, Response
+from tests.servers.wire import Connection, Response, request_head
 
 REFUSED = None
 
@@ -190,9 +190,13 @@ def test_too_many_headers(connection: Connection, site: Server):
 
 def test_too_large_headers(connection: Connection, site: Server):
     """Headers larger than the limit are refused."""
-    response = connection.get("/echo/", [(f"X-{n}", "a" * 7000) for n in range(12)])
+    headers = [(f"X-{n}", "a" * 7000) for n in range(12)]
 
-    assert is_refused(response), response
+    connection.send_until_answered(request_head("GET", "/echo/", headers))
+    # A server that closes on unread bytes may take the end of its answer with it.
+    head = connection.read_head()
+
+    assert 400 <= head.status < 500, head
     assert site.get("/sync/").status == 200
 
 

@@ -151,7 +151,9 @@ class Connection:
         if body is not None:
             sent.append(("Content-Length", str(len(body))))
         self.method = method
-        self.send(request_head(method, target, sent) + (body or b""))
+        self.send(request_head(method, target, sent))
+        # A server may refuse a large body, and close, before it is all sent.
+        self.send_until_answered(body or b"")
         return self.read_response()
 
     def get(self, target: str | bytes, headers: Headers = ()) -> Response:
