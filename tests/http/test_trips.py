@@ -441,7 +441,9 @@ def test_request_makes_as_many_trips_as_the_table_says(row: Row):
 
     assert answer.status == row.status
     assert cost.trips == row.trips, row.reason
-    assert cost.wake_ups == row.trips + row.pauses, row.reason
+    # asgiref's call may be over before anybody waits to be woken.
+    least = row.trips + row.pauses - row.foreign
+    assert least <= cost.wake_ups <= row.trips + row.pauses, row.reason
     assert cost.sync_to_async == row.foreign
     assert cost.threads == 0
 
