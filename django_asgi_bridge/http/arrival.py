@@ -63,6 +63,7 @@ async def _receive_body(handler: Receiver, exchange: Exchange) -> Any:
     # On the event loop, code that nobody knows may ask for request.body.
     is_lazy = handler.reads_lazily()
     if look is None or look.streams_body or (look.match is None and is_lazy):
+        exchange.stop_body_timer()
         exchange.body = IncomingBody(exchange)
         return exchange.body
     message = await exchange.receive()

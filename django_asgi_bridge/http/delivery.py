@@ -73,4 +73,6 @@ async def _replacement(
         encode_headers(page.items(), (), lower=False)
     except BadResponse:
         page = handler.last_chance(request)
+    except PoolBusy as busy:
+        page = answers.busy(busy, request)
     return page

@@ -39,8 +39,12 @@ def finish_now(exchange: Exchange) -> bool:
     ):
         return False
     exchange.is_finished = True
-    finish_inline(exchange, response)
-    _leave(exchange)
+    try:
+        finish_inline(exchange, response)
+    except Exception:
+        logger.exception("closing a response failed at the end of a request")
+    finally:
+        _leave(exchange)
     return True
 
 

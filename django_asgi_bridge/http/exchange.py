@@ -163,6 +163,7 @@ class Exchange:
     def body_arrived(self) -> None:
         """Note that the request's last body byte was received."""
         self.is_body_complete = True
+        self.stop_body_timer()
         if self.has_waited:
             self.start_listening()
 

@@ -190,6 +190,9 @@ class ASGIHandler(DjangoASGIHandler):
         finally:
             exchange.stop_listening()
             exchange.take_cancel()
+            if not exchange.is_answered:
+                # Nothing may be sent from the background any more.
+                exchange.is_disconnected = True
             if exchange.is_answered and not context.run(finish_now, exchange):
                 await drive(context, finish(exchange, type(self)))
 
@@ -216,6 +219,10 @@ class ASGIHandler(DjangoASGIHandler):
             await finish(exchange, type(self))
             raise
         exchange.is_answered = True
+        if asyncio.current_task() is not exchange.task:
+            # In the background, after a cancellation that somebody recovered from:
+            # the task that would end the request has left.
+            await finish(exchange, type(self))
 
     # Its steps.
 

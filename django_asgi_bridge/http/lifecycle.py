@@ -136,14 +136,12 @@ def closes_inline(exchange: Exchange, response: Response) -> bool:
     if _has_own_close(response):
         return False
     request = exchange.request
-    for closer in response._resource_closers:
-        if getattr(closer, "__self__", None) is not request:
+    for each in (response, *exchange.made):
+        if each is not response and each.streaming:
             return False
-    for replaced in exchange.made:
-        if replaced is not response and (
-            replaced.streaming or replaced._resource_closers
-        ):
-            return False
+        for closer in each._resource_closers:
+            if getattr(closer, "__self__", None) is not request:
+                return False
     is_light = exchange.body is None or not exchange.body.is_on_disk()
     return is_light and not getattr(request, "_files", None)
 
@@ -189,6 +187,7 @@ async def fire_finished(exchange: Exchange, handler_class: type) -> None:
     is_own = all(inspect.unwrap(each) in _OWN for each in sync)
     named = {"signal": signals.request_finished, "sender": sender}
     is_sent = False
+    cancelled: asyncio.CancelledError | None = None
     if (
         is_own
         and lease.worker is None
@@ -201,16 +200,23 @@ async def fire_finished(exchange: Exchange, handler_class: type) -> None:
         if response is None or not _is_watched():
             _call_all_robust(sync if _is_watched() else [reset_urlconf], named)
     else:
-        is_sent = await lease.run(
-            _finish_on_worker,
-            exchange,
-            sync,
-            named,
-            pins=PINS_NOTHING,
-            is_cleanup=True,
-        )
+        try:
+            is_sent = await lease.run(
+                _finish_on_worker,
+                exchange,
+                sync,
+                named,
+                pins=PINS_NOTHING,
+                is_cleanup=True,
+            )
+        except asyncio.CancelledError as error:
+            # The trip was made all the same.
+            cancelled = error
+            is_sent = response is not None and _has_own_close(response)
     if not is_sent:
         await _gather(asynchronous, named, is_robust=True)
+    if cancelled is not None:
+        raise cancelled
 
 
 def _finish_on_worker(exchange: Exchange, sync: list[Any], named: Any) -> bool:
@@ -261,6 +267,9 @@ def _close_iterator(response: Any) -> None:
 
 async def _finish_as_django(exchange: Exchange, sender: Any) -> None:
     response = exchange.response
+    for replaced in exchange.made:
+        if replaced is not response:
+            await exchange.lease.run(_close_parts, replaced)
     if response is not None:
         await exchange.lease.run(response.close)
         return

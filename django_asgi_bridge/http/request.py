@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from django.core.exceptions import BadRequest
 from django.core.handlers.asgi import ASGIRequest as DjangoASGIRequest
 from django.core.handlers.asgi import get_script_prefix
 
@@ -22,6 +23,9 @@ from django_asgi_bridge.protocol.request import (
 )
 
 __all__ = ("ASGIRequest",)
+
+_MAX_CONTENT_TYPE = 10_000
+"""Characters of a Content-Type, as Django 6.1; parsing time grows with them."""
 
 
 class ASGIRequest(DjangoASGIRequest):
@@ -67,6 +71,10 @@ class ASGIRequest(DjangoASGIRequest):
         )
         meta.update(meta_from_headers(scope.get("headers") or ()))
         self.META = meta
+        if len(meta.get("CONTENT_TYPE", "")) > _MAX_CONTENT_TYPE:
+            raise BadRequest(
+                f"the Content-Type header is longer than {_MAX_CONTENT_TYPE} characters"
+            )
         self._set_content_type_params(meta)  # type: ignore[attr-defined]  # private
         self._stream = body_file
 

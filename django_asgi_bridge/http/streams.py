@@ -151,8 +151,10 @@ async def _send_sync(
             await exchange.lease.run(puller.pull, pins=PINS_STATE)
         except Exception as error:
             failure = error
-        finally:
-            await flush.end()
+        except BaseException:
+            flush.cancel()
+            raise
+        await flush.end()
         # What was made before an error still leaves.
         if batch := puller.take():
             await send(batch)
@@ -205,13 +207,22 @@ class _Flush:
         self._timer = self._loop.call_later(_PULL_SECONDS, self._on_time)
 
     def _on_time(self) -> None:
-        is_idle = self._task is None or self._task.done()
+        task = self._task
+        is_idle = task is None or task.done()
+        if task is not None and is_idle and (task.cancelled() or task.exception()):
+            return  # end() raises it; nothing may be sent behind a gap
         if is_idle and (batch := self._puller.take()):
             self._task = self._loop.create_task(self._send_batch(batch))
         self._timer = self._loop.call_later(_PULL_SECONDS, self._on_time)
 
     async def _send_batch(self, batch: bytes) -> None:
         await self._send(batch)
+
+    def cancel(self) -> None:
+        """Stop at once: the request was cancelled."""
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
     async def end(self) -> None:
         """Stop, and wait for what is being sent."""

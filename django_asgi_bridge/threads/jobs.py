@@ -26,6 +26,7 @@ __all__ = (
     "TripJob",
     "current_trip",
     "rehome_locals",
+    "unshare_locals",
 )
 
 # asgiref 3.12 and later tag the values of a Local with their thread; earlier
@@ -227,8 +228,23 @@ def current_trip() -> TripJob | None:
     return trip
 
 
+def unshare_locals() -> None:
+    """Give the current context asgiref ``Local`` values of its own.
+
+    asgiref before 3.12 keeps them in a dictionary that copied contexts share, and
+    releases before 3.9 change it in place: what one request sets others would see.
+    """
+    if _STORAGE is not None:
+        return
+    for variable, value in contextvars.copy_context().items():
+        if variable.name == "asgiref.local" and isinstance(value, dict):
+            variable.set(value.copy())
+
+
 def rehome_locals() -> None:
     """Let the values of asgiref ``Local`` objects be seen on this thread."""
+    if _STORAGE is None:
+        return
     here = threading.get_ident()
     for variable, value in contextvars.copy_context().items():
         if type(value) is _STORAGE and value.thread_id != here:

@@ -34,6 +34,7 @@ from django_asgi_bridge.threads.jobs import (
     FutureJob,
     current_trip,
     rehome_locals,
+    unshare_locals,
 )
 from django_asgi_bridge.threads.pool import WorkerPool
 from django_asgi_bridge.threads.worker import (
@@ -87,6 +88,7 @@ class Lease(Hold):
         test cases), sync code belongs on that caller's thread: then this lease
         stays without a worker and calls go through asgiref.
         """
+        unshare_locals()
         current_lease.set(self)
         if getattr(AsyncToSync.executors, "current", None) is not None:
             self.is_direct = False
