@@ -438,12 +438,14 @@ async def test_sync_view_behind_async_middleware_is_closed_when_it_outlives_its_
 async def test_async_generator_is_closed_by_its_own_task_when_it_ends(middleware, end):
     """An async generator ends in the task that ran it, not in the collector's."""
     tasks: list[Any] = []
+    reached = asyncio.Event()
 
     async def items():
         tasks.append(asyncio.current_task())
         try:
             yield b"a" * 1000
             yield b"b" * 1000
+            reached.set()
             if end == "raises":
                 raise ValueError(end)
             if end != "exhausted":
@@ -458,7 +460,7 @@ async def test_async_generator_is_closed_by_its_own_task_when_it_ends(middleware
     wire = Wire(headers=[("accept-encoding", "gzip")])
     with site(view, middleware=middleware) as handler, lost_generators() as lost:
         wire.start(handler)
-        await wire.until_sent(3 if end != "exhausted" else 1)
+        await reached.wait()
         if end == "client leaves":
             wire.leave()
         elif end == "cancelled":

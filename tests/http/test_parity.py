@@ -174,6 +174,9 @@ def _records() -> Iterator[list[tuple[Any, ...]]]:
 
     class Collector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
+            if record.name == "asyncio":
+                # In debug mode the loop tells of slow steps, on a busy machine.
+                return
             records.append(
                 (
                     record.name,
