@@ -37,6 +37,7 @@ class ViewStep:
         self.view_blocks = tuple(blocks_of(hook) for hook in self.view_hooks)
 
     def on_worker(self, request: Request, exchange: Exchange) -> Any:
+        """Resolve and answer ``request`` on this thread."""
         handler = self.handler
         call_async = exchange.call_async
         callback, args, kwargs = handler.resolve_request(request)
@@ -89,6 +90,7 @@ class ViewStep:
             return self._exception_response(error, request, call_async)
 
     async def on_loop(self, request: Request, exchange: Exchange) -> Any:
+        """Resolve and answer ``request`` on the event loop; what blocks makes trips."""
         handler = self.handler
         lease = exchange.lease
         callback, args, kwargs = handler.resolve_request(request)
