@@ -145,6 +145,9 @@ def running_site(make_server: StartServer) -> Iterator[Server]:
     """The server that serves most scenarios, started once."""
     with make_server() as server:
         yield server
+        # How servers end is tested on others. hypercorn waits without a limit for
+        # any connection that a test left.
+        server.kill()
 
 
 @pytest.fixture
