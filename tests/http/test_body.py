@@ -714,7 +714,7 @@ async def test_answer_is_a_clean_5xx_when_the_upload_folder_is_full(
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 async def test_one_byte_chunks_cost_no_more_than_their_number(mode):
-    """B5: bytes are copied a bounded number of times, however small the chunks."""
+    """Bytes are copied a bounded number of times, however small the chunks."""
     import time
 
     def view(request):

@@ -312,7 +312,7 @@ async def test_request_is_settled_once_when_harmed_at_each_step(
 async def test_nothing_is_left_when_10000_requests_end_at_random_points(
     tmp_path, database
 ):
-    """L11: threads, tasks, connections, descriptors, files and places as before."""
+    """Threads, tasks, connections, descriptors, files and places as before."""
     dice = random.Random(20261121)
     ledger = Ledger()
     broken: list[BaseException] = []

@@ -295,7 +295,7 @@ async def test_request_is_settled_once_when_something_fails(
     expected_closes = ledger.made if closed is None else closed
     assert (type(error) if error else None) is fault.raises
     if stage.item_error is not None:
-        # L3: unmasked, not an error about the error.
+        # Unmasked, not an error about the error.
         assert error is stage.item_error[1]
     assert ledger.closed == expected_closes
     if is_watched:

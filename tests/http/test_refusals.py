@@ -197,7 +197,7 @@ async def test_headers_get_a_clear_answer(view, headers, status):
 
 
 async def test_names_that_could_pass_for_others_are_dropped():
-    """H1: x_forwarded_for never stands for x-forwarded-for."""
+    """X_forwarded_for never stands for x-forwarded-for."""
     wire = await answered(
         echo,
         Wire(
@@ -391,7 +391,7 @@ HOSTILE: dict[str, Any] = {
 @pytest.mark.parametrize("mode", ["sync", "async"])
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_hostile_response_becomes_a_clean_500(name, mode):
-    """R1-R5, R8: one whole 500 with the error page, and none of the bad bytes."""
+    """One whole 500 with the error page, and none of the bad bytes."""
     ledger = Ledger()
 
     def view(request):
@@ -458,7 +458,7 @@ async def test_cookie_with_text_is_sent_when_it_is_latin_1():
 
 
 async def test_hop_by_hop_headers_are_dropped_and_logged(caplog):
-    """R7: they belong to the connection, which is the server's."""
+    """They belong to the connection, which is the server's."""
 
     async def view(request):
         return HttpResponse(

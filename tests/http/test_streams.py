@@ -64,7 +64,7 @@ def scratch(tmp_path, monkeypatch, django_db_blocker) -> Iterator[str]:
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 async def test_item_leaves_before_the_next_is_made_when_items_are_slow(mode):
-    """M3: the generator goes on only after its item was sent."""
+    """The generator goes on only after its item was sent."""
     sent = [Gate() for _ in range(4)]
 
     def items():
@@ -537,7 +537,7 @@ def upper(get_response):
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize("length", [5, 15])
 async def test_stream_is_held_to_its_length_when_it_announces_one(kind, length):
-    """R4: excess is not sent, shortage breaks the connection off."""
+    """Excess is not sent, shortage breaks the connection off."""
 
     def items():
         yield b"12345"

@@ -1,7 +1,4 @@
-"""What breaks the promise of a drop-in, each with what it protects.
-
-The numbers are those of the list of traps that the project's contract keeps.
-"""
+"""What would break the promise of a drop-in, each with what it protects."""
 
 import asyncio
 import contextvars
@@ -103,11 +100,11 @@ async def async_thread(request: Any) -> HttpResponse:
     return HttpResponse(await sync_to_async(_here)())
 
 
-# 1: receivers of the two signals.
+# Receivers of the two signals.
 
 
 class TestReceivers:
-    """Trap 1 protects receivers that use connections, thread-locals and blocking."""
+    """Protects receivers that use connections, thread-locals and blocking."""
 
     def test_share_the_thread_of_the_view(self, serve, connect):
         """Started, view and finished: one worker, never the event loop's thread."""
@@ -197,11 +194,11 @@ def _spanned(receiver: Callable[..., Any]) -> Callable[..., Any]:
     return span
 
 
-# 2 and 3: which thread.
+# Which thread.
 
 
 class TestThreads:
-    """Trap 2 protects requests from each other; 3, tests and their transactions."""
+    """Protects requests from each other, and tests with their transactions."""
 
     def test_of_two_requests_at_once_differ(self, serve):
         """Each waits for the other, which only two threads can do."""
@@ -288,11 +285,11 @@ class TestThreads:
         assert run(main()).startswith("django-asgi-bridge")
 
 
-# 4: the request class.
+# The request class.
 
 
 class TestRequestClass:
-    """Trap 4 protects code that asks ``isinstance`` or builds a request itself."""
+    """Protects code that asks ``isinstance`` or builds a request itself."""
 
     def test_is_a_subclass_of_djangos(self):
         assert issubclass(ASGIRequest, DjangoASGIRequest)
@@ -318,11 +315,11 @@ class TestRequestClass:
         assert run(by_asgi(handler, Request("/a/"))).body == b"True Special"
 
 
-# 5: what goes over the wire, and who sends the signals.
+# What goes over the wire, and who sends the signals.
 
 
 class TestWire:
-    """Trap 5 protects tests and proxies that know Django's messages."""
+    """Protects tests and proxies that know Django's messages."""
 
     def test_header_names_keep_their_case(self, serve):
         def view(request: Any) -> HttpResponse:
@@ -457,7 +454,7 @@ class TestWire:
         assert seen == [Special, Special]
 
 
-# 7 and M5: what belongs to a request's context.
+# What belongs to a request's context.
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
 local = Local()
@@ -518,7 +515,7 @@ async def async_marks(request: Any) -> HttpResponse:
 
 
 class TestContext:
-    """Trap 7 and measurement M5 protect tenants, tokens, spans and thread-locals."""
+    """Protects tenants, tokens, spans and thread-locals."""
 
     @pytest.mark.parametrize("middleware", ["SetsToken", "sets_around"])
     def test_is_shared_with_a_sync_view(self, middleware, serve):
@@ -551,7 +548,7 @@ class TestContext:
         assert run(main()) == (None, None)
 
 
-# 8 and 14: loading middleware.
+# Loading middleware.
 
 made: list[str] = []
 
@@ -658,11 +655,11 @@ class TestLoading:
         assert seen != [_here()]
 
 
-# 9: headers.
+# Headers.
 
 
 class TestHeaders:
-    """Trap 9 protects from forged headers and from slow joins."""
+    """Protects from forged headers and from slow joins."""
 
     def meta_of(self, *headers: tuple[bytes, bytes]) -> dict[str, Any]:
         scope = {**Request("/a/").scope(), "headers": list(headers)}
@@ -698,11 +695,11 @@ class TestHeaders:
         assert meta["HTTP_COOKIE"] == "a=1; b=2; c=3"
 
 
-# 11: after a disconnect.
+# After a disconnect.
 
 
 class TestDisconnect:
-    """Trap 11 protects a sync view that still runs when its client has left."""
+    """Protects a sync view that still runs when its client has left."""
 
     def test_leaves_body_and_worker_to_the_running_view(self, serve, connect):
         goes_on, signals = threading.Event(), []
@@ -747,11 +744,11 @@ class TestDisconnect:
         assert get_pool().stats().leased == 0
 
 
-# 12: scopes.
+# Scopes.
 
 
 class TestScopes:
-    """Trap 12 protects servers that try what the application can do."""
+    """Protects servers that try what the application can do."""
 
     def test_that_nobody_knows_raise(self):
         text = "^Django can only handle ASGI/HTTP connections, not webtransport.$"
@@ -780,7 +777,7 @@ class TestScopes:
         ]
 
 
-# 15 and H13: the context that the server calls in.
+# The context that the server calls in.
 
 
 def _surroundings(request: Any) -> dict[str, Any]:
@@ -829,7 +826,7 @@ def streams_stains(request: Any) -> StreamingHttpResponse:
 
 
 class TestCallersContext:
-    """Trap 15 protects tools that set variables around us; H13, the next request."""
+    """Protects tools that set variables around us, and the next request."""
 
     @pytest.mark.parametrize("is_async", [False, True])
     def test_is_the_requests_context(self, is_async, serve):
@@ -856,7 +853,7 @@ class TestCallersContext:
     @pytest.mark.parametrize("view", [sync_stains, async_stains, streams_stains])
     @pytest.mark.parametrize("middleware", [(), ("sets_around",)])
     def test_stays_clean_for_pipelined_requests(self, middleware, view, serve):
-        """Three requests, one after the other in one task and context (H13)."""
+        """Three requests, one after the other in one task and context."""
 
         async def main() -> None:
             for _ in range(3):
@@ -914,7 +911,7 @@ class TestCallersContext:
         assert after == {**clean, "variable": None, "urlconf": None}
 
 
-# 19: bodies of unknown length.
+# Bodies of unknown length.
 
 MULTIPART = (
     b'--edge\r\nContent-Disposition: form-data; name="word"\r\n\r\nvalue\r\n'
@@ -935,7 +932,7 @@ async def async_form(request: Any) -> HttpResponse:
 
 
 class TestChunkedForm:
-    """Trap 19 protects uploads whose length was not announced."""
+    """Protects uploads whose length was not announced."""
 
     async def post(self, handler: Any, body: bytes) -> Any:
         pieces = [body[i : i + 50] for i in range(0, len(body), 50)]

@@ -476,7 +476,7 @@ BOMBS: dict[str, tuple[bytes, str, set[int]]] = {
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("name", BOMBS)
 async def test_multipart_bomb_gets_a_clean_answer(view, name, tmp_path):
-    """B6: 400 or 413 (or what is harmless), never an exception, nothing left."""
+    """400 or 413 (or what is harmless), never an exception, nothing left."""
     content, boundary, allowed = BOMBS[name]
     body = [content[i : i + 65536] for i in range(0, len(content), 65536)] or [b""]
     headers = [("content-type", f"multipart/form-data; boundary={boundary}")]

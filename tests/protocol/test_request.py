@@ -1,4 +1,4 @@
-"""The rules for requests: faults H2 to H11 and H14, without a server."""
+"""The rules for requests: malformed, ambiguous and oversized ones, without a server."""
 
 import sys
 from io import BytesIO

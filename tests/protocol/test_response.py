@@ -1,4 +1,4 @@
-"""The rules for responses: faults R1 to R7 and R11, without a server."""
+"""The rules for responses: hostile headers, framing and event order, without a server."""
 
 import itertools
 
