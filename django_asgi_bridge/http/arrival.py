@@ -72,8 +72,8 @@ async def _receive_body(handler: Receiver, exchange: Exchange) -> Any:
     first: bytes = message.get("body", b"")
     if not message.get("more_body", False):
         exchange.body_arrived()
-        if first:
-            _check_size(exchange, len(first))
+        if first and (over := _over_limit(exchange, len(first))):
+            raise RequestDataTooBig(over)
         return io.BytesIO(first)
     body = exchange.body = IncomingBody(exchange, first)
     if is_lazy and exchange.is_sync_view:
@@ -92,15 +92,8 @@ def _refuse_length(exchange: Exchange) -> Refusal | None:
     length = header_of(exchange.scope, b"content-length")
     if not length.isdigit():
         return None
-    limits = [exchange.config.max_body_size]
-    if not exchange.is_sync_view and not _streams(exchange):
-        limits.append(buffer_limit(exchange.scope))
-    for limit in limits:
-        if limit is not None and int(length) > limit:
-            return Refusal(
-                413, f"a body of {int(length)} bytes is over the limit of {limit}"
-            )
-    return None
+    over = _over_limit(exchange, int(length))
+    return None if over is None else Refusal(413, over)
 
 
 def _has_own_read_body(handler: Receiver) -> bool:
@@ -112,12 +105,12 @@ def _streams(exchange: Exchange) -> bool:
     return exchange.look is not None and exchange.look.streams_body
 
 
-def _check_size(exchange: Exchange, size: int) -> None:
+def _over_limit(exchange: Exchange, size: int) -> str | None:
+    """Tell which limit a body of ``size`` bytes is over, if any."""
     limits = [exchange.config.max_body_size]
-    if not exchange.is_sync_view:
+    if not exchange.is_sync_view and not _streams(exchange):
         limits.append(buffer_limit(exchange.scope))
     for limit in limits:
         if limit is not None and size > limit:
-            raise RequestDataTooBig(
-                f"a body of {size} bytes is over the limit of {limit}"
-            )
+            return f"a body of {size} bytes is over the limit of {limit}"
+    return None

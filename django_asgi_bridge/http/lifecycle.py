@@ -24,7 +24,7 @@ from django_asgi_bridge.http.djangos import Response
 from django_asgi_bridge.http.exchange import Exchange
 from django_asgi_bridge.http.hooks import is_from
 from django_asgi_bridge.threads import PINS_NOTHING
-from django_asgi_bridge.threads.connections import drop_open_work
+from django_asgi_bridge.threads.connections import drop_open_work, leave_clean
 
 __all__ = (
     "closes_inline",
@@ -88,7 +88,7 @@ async def fire_started(exchange: Exchange, sender: type) -> None:
         await signal.asend(sender=sender, scope=exchange.scope)
         return
     own = _only_own(signal)
-    lease.on_detach = _detach if _closes_connections() else drop_open_work
+    lease.on_detach = leave_clean if _closes_connections() else drop_open_work
     if own is not None and not _is_watched():
         exchange.is_started = True
         lease.on_attach = _attach_all if len(own) == _ALL_STARTED else _on_attach(own)
@@ -117,11 +117,6 @@ def _closes_connections() -> bool:
         )
         for entry in signals.request_finished.receivers
     )
-
-
-def _detach() -> None:
-    drop_open_work()
-    close_old_connections()
 
 
 def _attach_all() -> None:
