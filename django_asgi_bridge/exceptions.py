@@ -3,19 +3,39 @@
 ::
 
     BridgeError
+    ├── BadMessage (ValueError)
+    ├── ChannelFull
     ├── ClientDisconnected (ConnectionError)
     ├── DetachedRequest (RuntimeError)
+    ├── InvalidChannelLayerError (ValueError)
     ├── LifespanError (RuntimeError)
+    ├── MessageTooLarge
     ├── PoolBusy (RuntimeError)
+    ├── RequestAborted
+    │   └── RequestTimeout
+    ├── SocketStateError (RuntimeError)
     └── UnsupportedByServer (RuntimeError)
+
+``AcceptConnection``, ``DenyConnection`` and ``StopConsumer`` are no errors: a
+consumer raises them to say how its connection goes on.
 """
 
 __all__ = (
+    "AcceptConnection",
+    "BadMessage",
     "BridgeError",
+    "ChannelFull",
     "ClientDisconnected",
+    "DenyConnection",
     "DetachedRequest",
+    "InvalidChannelLayerError",
     "LifespanError",
+    "MessageTooLarge",
     "PoolBusy",
+    "RequestAborted",
+    "RequestTimeout",
+    "SocketStateError",
+    "StopConsumer",
     "UnsupportedByServer",
 )
 
@@ -24,12 +44,35 @@ class BridgeError(Exception):
     """The root of this package's own errors."""
 
 
+class AcceptConnection(Exception):
+    """Raised in a WebSocket consumer's ``connect()``: accept the handshake."""
+
+
+class BadMessage(BridgeError, ValueError):
+    """A message that ASGI or the channel layer cannot carry.
+
+    If you see this: the message names the key path and what may stand there.
+    """
+
+
+class ChannelFull(BridgeError):
+    """A channel holds as many messages as its capacity allows.
+
+    If you see this: its reader is slower than its senders; raise the layer's
+    ``capacity``, or send less.
+    """
+
+
 class ClientDisconnected(BridgeError, ConnectionError):
     """The client left while something of it was still being read.
 
     If you see this: stop the work for this client; nothing that is sent to it
     arrives any more.
     """
+
+
+class DenyConnection(Exception):
+    """Raised in a WebSocket consumer's ``connect()``: refuse the handshake."""
 
 
 class DetachedRequest(BridgeError, RuntimeError):
@@ -41,10 +84,21 @@ class DetachedRequest(BridgeError, RuntimeError):
     """
 
 
+class InvalidChannelLayerError(BridgeError, ValueError):
+    """``CHANNEL_LAYERS`` is wrong, or the layer lacks what was asked of it."""
+
+
 class LifespanError(BridgeError, RuntimeError):
     """A startup or shutdown hook failed, so the application cannot serve.
 
     If you see this: the message names the hook and its error.
+    """
+
+
+class MessageTooLarge(BridgeError):
+    """A message is larger than the channel layer carries.
+
+    If you see this: send a reference to the content instead of the content.
     """
 
 
@@ -59,6 +113,26 @@ class PoolBusy(BridgeError, RuntimeError):
     def __init__(self, message: str, *, retry_after: int = 1) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class RequestAborted(BridgeError):
+    """The client left before its request was complete."""
+
+
+class RequestTimeout(RequestAborted):
+    """The request took longer than it may."""
+
+
+class SocketStateError(BridgeError, RuntimeError):
+    """A WebSocket event was sent when the connection could not take it.
+
+    If you see this: the message names the event and the state; accept the
+    handshake before you send.
+    """
+
+
+class StopConsumer(Exception):
+    """Raised by a handler: the consumer's work is over, end it cleanly."""
 
 
 class UnsupportedByServer(BridgeError, RuntimeError):
