@@ -173,3 +173,13 @@ def atomic_view(view: Any) -> Any:
             return await view(*args, **kwargs)
 
     return atomic_view
+
+
+from asgiref.sync import SyncToAsync
+
+
+class DatabaseSyncToAsync(SyncToAsync):
+    pass
+
+
+database_sync_to_async = DatabaseSyncToAsync

@@ -16,8 +16,8 @@
     ├── SocketStateError (RuntimeError)
     └── UnsupportedByServer (RuntimeError)
 
-``AcceptConnection``, ``DenyConnection`` and ``StopConsumer`` are no errors: a
-consumer raises them to say how its connection goes on.
+``AcceptConnection``, ``DenyConnection``, ``Redirect`` and ``StopConsumer`` are no
+errors: a consumer raises them to say how its connection goes on.
 """
 
 __all__ = (
@@ -32,6 +32,7 @@ __all__ = (
     "LifespanError",
     "MessageTooLarge",
     "PoolBusy",
+    "Redirect",
     "RequestAborted",
     "RequestTimeout",
     "SocketStateError",
@@ -113,6 +114,22 @@ class PoolBusy(BridgeError, RuntimeError):
     def __init__(self, message: str, *, retry_after: int = 1) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class Redirect(DenyConnection):
+    """Raised in a WebSocket consumer's ``connect()``: answer with a redirect.
+
+    Browsers do not follow it; other clients and proxies may.
+
+    Args:
+        url: where to.
+        status: 301, 302, 303, 307 or 308.
+    """
+
+    def __init__(self, url: str, status: int = 302) -> None:
+        super().__init__(url)
+        self.url = url
+        self.status = status
 
 
 class RequestAborted(BridgeError):

@@ -4,10 +4,10 @@ import asyncio
 import functools
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync, sync_to_async
 
 from django_asgi_bridge.conf import get_config
 from django_asgi_bridge.threads import connections
@@ -23,11 +23,13 @@ __all__ = (
     "Lease",
     "PoolStats",
     "WorkerPool",
+    "call_async",
     "current_lease",
     "detached_tasks",
     "drive",
     "get_pool",
     "lease_of_context",
+    "new_handler_lease",
     "new_lease",
     "run_apart",
     "run_sync",
@@ -81,6 +83,17 @@ def new_lease(
     )
 
 
+def new_handler_lease() -> Lease:
+    """Return a lease for one consumer handler; it has no worker yet.
+
+    Its calls wait for a worker as long as it takes: what bounds them is the inbox
+    that the handlers are fed from.
+    """
+    lease = new_lease(on_detach=connections.leave_clean)
+    lease.is_patient = True
+    return lease
+
+
 async def run_apart(fn: Callable[..., _R], *args: Any) -> _R:
     """Call a blocking function on any worker thread, in no particular context.
 
@@ -113,6 +126,21 @@ async def run_sync(fn: Callable[..., _R], *args: Any, **kwargs: Any) -> _R:
     a request of ours it runs where ``asgiref.sync.sync_to_async`` runs it.
     """
     return await sync_to_async(fn, thread_sensitive=True)(*args, **kwargs)
+
+
+def call_async(make: Callable[..., Coroutine[Any, Any, _R]], *args: Any) -> _R:
+    """Run a coroutine on the event loop and wait for it, from sync code.
+
+    The loop is that of the request or connection that the caller works for; where
+    there is none, a loop of its own, as ``asgiref.sync.async_to_sync`` does.
+
+    Raises:
+        RuntimeError: the caller runs on an event loop's own thread.
+    """
+    lease = lease_of_context()
+    if lease is None:
+        return async_to_sync(make)(*args)
+    return lease.call_async(make, *args)
 
 
 def _forget_pool() -> None:

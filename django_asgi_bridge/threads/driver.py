@@ -135,10 +135,11 @@ def _carry(context: contextvars.Context, trip: Trip) -> Generator[Any, Any, Any]
     """Take a trip to the worker and return what it brings back."""
     lease = trip.lease
     loop = asyncio.get_running_loop()
-    job = TripJob(trip.fn, trip.args, context, loop, trip.pins, trip.is_cleanup)
+    is_patient = trip.is_cleanup or lease.is_patient
+    job = TripJob(trip.fn, trip.args, context, loop, trip.pins, is_patient)
     job.waiter = loop.create_future()
     timer = None
-    if lease.pool.submit(lease, job) and not trip.is_cleanup:
+    if lease.pool.submit(lease, job) and not is_patient:
         timer = loop.call_later(lease.queue_timeout, _expire, lease, job)
     try:
         cancelled = yield from _wait(lease, job)

@@ -21,7 +21,7 @@ class Hold(PoolLease):
         on_detach: see ``PoolLease``.
     """
 
-    __slots__ = ("detach_after", "owner", "pool", "queue_timeout")
+    __slots__ = ("detach_after", "is_patient", "owner", "pool", "queue_timeout")
 
     def __init__(
         self,
@@ -36,6 +36,8 @@ class Hold(PoolLease):
         self.pool = pool
         self.queue_timeout = queue_timeout
         self.detach_after = detach_after
+        # Its calls wait for a worker as long as it takes, and are never refused.
+        self.is_patient = False
         # Whoever serves the request; this room only prints it.
         self.owner: Any = None
 

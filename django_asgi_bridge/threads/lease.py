@@ -81,16 +81,24 @@ class Lease(Hold):
         # The task inside an ``async with atomic()`` block.
         self.atomic_task: asyncio.Task[Any] | None = None
 
-    def enter(self) -> None:
+    def enter(self, *, follows_loop: bool = False) -> None:
         """Make this the lease of the current context, for asgiref too.
 
         Where a sync caller waits further up (``async_to_sync``, Django's async
         test cases), sync code belongs on that caller's thread: then this lease
         stays without a worker and calls go through asgiref.
+
+        Args:
+            follows_loop: look for that caller by the running loop too. Tasks of a
+                test's communicator have an empty context, where nothing else
+                tells.
         """
         unshare_locals()
         current_lease.set(self)
-        if getattr(AsyncToSync.executors, "current", None) is not None:
+        if getattr(AsyncToSync.executors, "current", None) is not None or (
+            follows_loop
+            and asyncio.get_running_loop() in AsyncToSync.loop_thread_executors
+        ):
             self.is_direct = False
             return
         SyncToAsync.thread_sensitive_context.set(_thread_sensitive_context())
@@ -160,7 +168,8 @@ class Lease(Hold):
             self.require_atomic_task()
         future: Future[_R] = Future()
         job = FutureJob(call, future, *_pins(call))
-        if self.pool.submit(self, job):
+        job.is_patient = self.is_patient
+        if self.pool.submit(self, job) and not self.is_patient:
             try:
                 loop = asyncio.get_running_loop()
             except RuntimeError:

@@ -1,0 +1,35 @@
+"""What the loop asks of a consumer."""
+
+from collections.abc import Awaitable, Hashable
+from typing import Any, ClassVar, Protocol
+
+from django_asgi_bridge.sockets import Bounds
+from django_asgi_bridge.types import Message
+
+__all__ = ("Consumer",)
+
+
+class Consumer(Protocol):
+    """A consumer, as the loop sees it; ``AsyncConsumer`` tells what each name means."""
+
+    _sync: ClassVar[bool]
+    bounds: Bounds
+    concurrency: int
+    on_disconnect: Any
+    disconnect_grace: float
+    strict_events: bool | None
+    channel_layer_alias: str
+    channel_layer: Any
+    channel_name: str
+    channel_receive: Any
+    base_send: Any
+    connection: Any
+
+    def dispatch(self, message: Message) -> Awaitable[None]:
+        """Call the handler of a message."""
+
+    def overflow_key(self, message: Message) -> Hashable:
+        """Return what ``"latest_by_key"`` goes by."""
+
+    def concurrency_key(self, message: Message) -> Hashable:
+        """Return what handlers of one message wait for each other by."""

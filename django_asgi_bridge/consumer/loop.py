@@ -1,0 +1,216 @@
+"""The loop that takes messages and runs handlers.
+
+In serial mode the handlers run in the server's own task. No task is made, no
+thread used and no setting read for a message.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Hashable
+
+from django_asgi_bridge.consumer.contract import Consumer
+from django_asgi_bridge.consumer.worker import HandlerWorker
+from django_asgi_bridge.exceptions import StopConsumer
+from django_asgi_bridge.sockets import Inbox
+from django_asgi_bridge.types import Message
+
+__all__ = ("HandlerLoop",)
+
+logger = logging.getLogger("django_asgi_bridge.consumer")
+
+
+class HandlerLoop:
+    """Runs the handlers of one connection.
+
+    Args:
+        consumer: whose handlers they are.
+        inbox: where the messages wait.
+
+    Attributes:
+        message_type: of the message that was handled last.
+    """
+
+    __slots__ = (
+        "_busy",
+        "_consumer",
+        "_grace",
+        "_inbox",
+        "_is_begun",
+        "_is_ended",
+        "_workers",
+        "message_type",
+    )
+
+    def __init__(self, consumer: Consumer, inbox: Inbox) -> None:
+        self._consumer = consumer
+        self._inbox = inbox
+        self._grace: asyncio.TimerHandle | None = None
+        self._workers: list[HandlerWorker] = []
+        # Keys of the handlers that run beside each other.
+        self._busy: set[Hashable] = set()
+        # The consumer has seen its first message; and its last one.
+        self._is_begun = False
+        self._is_ended = False
+        self.message_type: object = None
+        if consumer.on_disconnect == "cancel":
+            inbox.on_end = self._start_grace
+
+    async def run(self) -> None:
+        """Handle messages until the connection ends.
+
+        Raises:
+            StopConsumer: a handler says that it is over.
+            Exception: what a handler, or the server's ``receive``, raised.
+        """
+        worker = self._new_worker()
+        try:
+            if self._consumer.concurrency == 1:
+                await self._handle_all(worker, self._inbox.take)
+            else:
+                await self._handle_beside_each_other(worker)
+            if self._inbox.end is not None:
+                await self._handle_last(worker, self._inbox.end)
+            if self._inbox.error is not None:
+                raise self._inbox.error
+        finally:
+            if self._grace is not None:
+                self._grace.cancel()
+
+    async def end(self, message: Message) -> None:
+        """Handle the last message, unless that was done; its errors are logged."""
+        if not self._is_begun or self._is_ended:
+            return
+        worker = self._new_worker()
+        try:
+            await self._handle_last(worker, message)
+        except StopConsumer:
+            return
+        except Exception:
+            logger.exception(
+                "%s failed in its disconnect", type(self._consumer).__qualname__
+            )
+
+    def _new_worker(self) -> HandlerWorker:
+        worker = HandlerWorker(is_sync=self._consumer._sync)
+        self._workers.append(worker)
+        return worker
+
+    # One message after the other.
+
+    async def _handle_all(
+        self, worker: HandlerWorker, take: Callable[[], Message | None]
+    ) -> None:
+        inbox = self._inbox
+        while True:
+            if inbox.has_notices:
+                await self._tell(worker)
+            message = take()
+            if message is not None:
+                await self._handle(worker, message)
+            elif inbox.end is not None:
+                return
+            else:
+                await inbox.wait()
+
+    async def _handle(self, worker: HandlerWorker, message: Message) -> None:
+        self.message_type = message.get("type")
+        self._is_begun = True
+        worker.is_running = True
+        try:
+            await self._consumer.dispatch(message)
+        except asyncio.CancelledError:
+            if not worker.takes_cancel():
+                raise
+        finally:
+            worker.is_running = False
+            worker.release()
+
+    async def _handle_last(self, worker: HandlerWorker, message: Message) -> None:
+        if self._is_ended:
+            return
+        self._is_ended = True
+        if self._grace is not None:
+            self._grace.cancel()
+        await self._handle(worker, message)
+
+    async def _tell(self, worker: HandlerWorker) -> None:
+        """Tell the consumer what was lost, before its next message."""
+        inbox = self._inbox
+        inbox.has_notices = False
+        dropped = inbox.lost_since()
+        if dropped is not None:
+            await self._handle(worker, {"type": "bridge.overflow", "dropped": dropped})
+        gaps = inbox.take_gaps()
+        if gaps:
+            await self._handle(worker, {"type": "bridge.gap", "groups": gaps})
+
+    # Several beside each other.
+
+    async def _handle_beside_each_other(self, worker: HandlerWorker) -> None:
+        inbox = self._inbox
+        first = inbox.take()
+        while first is None and inbox.end is None:
+            await inbox.wait()
+            first = inbox.take()
+        if first is not None:
+            await self._handle(worker, first)
+        runners = [
+            asyncio.create_task(self._run_one())
+            for _ in range(self._consumer.concurrency)
+        ]
+        try:
+            await asyncio.wait(runners, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            for runner in runners:
+                runner.cancel()
+            await asyncio.wait(runners)
+        errors = [
+            error
+            for runner in runners
+            if not runner.cancelled() and (error := runner.exception())
+        ]
+        # An error says more than "it is over".
+        errors.sort(key=lambda error: isinstance(error, StopConsumer))
+        if errors:
+            raise errors[0]
+
+    async def _run_one(self) -> None:
+        worker = self._new_worker()
+        key_of, busy, inbox = self._consumer.concurrency_key, self._busy, self._inbox
+        while True:
+            if inbox.has_notices:
+                await self._tell(worker)
+            message = inbox.take_first(lambda each: key_of(each) not in busy)
+            if message is None:
+                if inbox.end is not None:
+                    return
+                await inbox.wait()
+                continue
+            key = key_of(message)
+            if key is not None:
+                busy.add(key)
+            try:
+                await self._handle(worker, message)
+            finally:
+                busy.discard(key)
+                inbox.wake()
+
+    # A client that left, with the policy "cancel".
+
+    def _start_grace(self) -> None:
+        self._grace = asyncio.get_running_loop().call_later(
+            self._consumer.disconnect_grace, self._lose_patience
+        )
+
+    def _lose_patience(self) -> None:
+        dropped = self._inbox.drop_frames()
+        cancelled = sum(worker.cancel_handler() for worker in self._workers)
+        if dropped or cancelled:
+            logger.info(
+                "%s: the client left %g s ago; %d handlers were cancelled and %d "
+                "messages dropped",
+                type(self._consumer).__qualname__,
+                self._consumer.disconnect_grace,
+                cancelled,
+                dropped,
+            )

@@ -1,0 +1,58 @@
+"""The worker thread of a consumer's handlers: leased for one, back after it."""
+
+import asyncio
+
+from django_asgi_bridge.threads import new_handler_lease
+
+__all__ = ("HandlerWorker",)
+
+
+class HandlerWorker:
+    """What one task that runs handlers has of the worker threads.
+
+    Sync code that a handler calls runs on one worker, with one set of database
+    connections. Between two handlers nothing is held.
+
+    Args:
+        is_sync: the handlers themselves run on workers.
+
+    Attributes:
+        task: the task that runs the handlers: that which makes this.
+        is_running: a handler runs now.
+        is_cancelled: that handler was cancelled by us.
+    """
+
+    __slots__ = ("_lease", "is_cancelled", "is_running", "task")
+
+    def __init__(self, *, is_sync: bool) -> None:
+        self.task = asyncio.current_task()
+        self.is_running = False
+        self.is_cancelled = False
+        self._lease = new_handler_lease()
+        # A sync handler is one call: its worker goes back by itself at its end.
+        self._lease.is_closed = is_sync
+        self._lease.enter(follows_loop=True)
+
+    def cancel_handler(self) -> bool:
+        """Cancel the handler that runs; tell whether one did."""
+        if not self.is_running or self.task is None:
+            return False
+        self.is_cancelled = True
+        self.task.cancel()
+        return True
+
+    def takes_cancel(self) -> bool:
+        """Tell whether a cancellation that was just raised was ours alone."""
+        if not self.is_cancelled or self.task is None:
+            return False
+        self.is_cancelled = False
+        return self.task.uncancel() <= 0
+
+    def release(self) -> None:
+        """Give the worker back, if a handler took one."""
+        lease = self._lease
+        if lease.worker is None and not lease.pending:
+            return
+        lease.pool.close(lease)
+        self._lease = new_handler_lease()
+        self._lease.enter(follows_loop=True)

@@ -1,0 +1,2 @@
+def get_channel_layer(alias="default"):
+    return None

@@ -1,0 +1,318 @@
+"""The sending half of one connection: who may send what, in which order.
+
+Own sends (a handler's) wait for the server, as they do without this package.
+Broadcast frames come from elsewhere and may not wait: they go through a bounded
+outbox, emptied by a writer that exists only while something waits.
+"""
+
+import asyncio
+import contextvars
+import logging
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from django_asgi_bridge.protocol.overflow import BoundedQueue, Overflow, make_queue
+from django_asgi_bridge.protocol.websocket import (
+    SocketState,
+    after,
+    check_accept,
+    check_close,
+    check_frame,
+)
+from django_asgi_bridge.sockets.bounds import Bounds
+from django_asgi_bridge.types import Message, Send
+
+__all__ = ("Socket",)
+
+logger = logging.getLogger("django_asgi_bridge.sockets")
+
+_TRY_AGAIN_LATER = 1013
+
+_OPEN = SocketState.OPEN
+
+
+class Socket:
+    """What a server's ``send`` is for a consumer.
+
+    Args:
+        send: the server's.
+        bounds: of the outbox.
+        on_loss: called when broadcast frames were dropped.
+        on_stop: called with a close code and reason when the connection ends by a
+            full outbox or a failed send, once.
+        is_strict: check each frame's content before it is sent.
+    """
+
+    __slots__ = (
+        "_context",
+        "_is_sending",
+        "_line",
+        "_loop",
+        "_on_loss",
+        "_on_stop",
+        "_outbox",
+        "_patience",
+        "_send",
+        "_send_timeout",
+        "_thread",
+        "_unsent",
+        "_writer",
+        "is_strict",
+        "state",
+    )
+
+    def __init__(
+        self,
+        send: Send,
+        bounds: Bounds,
+        *,
+        on_loss: Callable[[], None],
+        on_stop: Callable[[int, str], None],
+        is_strict: bool = False,
+    ) -> None:
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._context = contextvars.copy_context()
+        self._outbox: BoundedQueue[Message] = make_queue(
+            Overflow(bounds.outgoing_overflow), bounds.outgoing, bounds.outgoing_bytes
+        )
+        self._send_timeout = bounds.send_timeout
+        self._on_loss = on_loss
+        self._on_stop = on_stop
+        self.is_strict = is_strict
+        self.state = SocketState.CONNECTING
+        # Own sends that wait for their turn: the frames that go first, and who waits.
+        self._line: list[tuple[int, Message, asyncio.Future[None]]] = []
+        self._is_sending = False
+        self._writer: asyncio.Task[None] | None = None
+        self._patience: asyncio.TimerHandle | None = None
+        # Frames that a closed connection did not want.
+        self._unsent = 0
+
+    @property
+    def dropped(self) -> int:
+        """How many broadcast frames were lost."""
+        return self._outbox.dropped + self._unsent
+
+    # Own sends.
+
+    async def send(self, event: Message) -> None:
+        """Send an event when its turn comes; wait while the client reads slowly.
+
+        What comes after the end is left out. A send that fails because the client
+        is gone counts as its disconnect.
+
+        Raises:
+            SocketStateError: the event may not be sent now.
+            BadMessage: its content may not be sent.
+        """
+        if self.state is not _OPEN or event["type"] != "websocket.send":
+            following = after(self.state, event)
+            if following is None:
+                logger.debug("%s after the end is left out", event["type"])
+                return
+            self._check(event)
+            self.state = following
+        elif self.is_strict:
+            check_frame(event)
+        if self._is_sending or (self._outbox and event["type"] != "websocket.accept"):
+            await self._in_turn(event)
+        else:
+            await self._transmit(event)
+
+    def _check(self, event: Message) -> None:
+        kind = event["type"]
+        if kind == "websocket.accept":
+            check_accept(event.get("subprotocol"), event.get("headers") or ())
+        elif kind == "websocket.close":
+            check_close(event.get("code"), event.get("reason"))
+
+    async def _transmit(self, event: Message) -> None:
+        self._is_sending = True
+        try:
+            await self._send(event)
+        except OSError as error:
+            self._lose(error)
+        except BaseException:
+            self.state = SocketState.CLOSED
+            raise
+        finally:
+            self._is_sending = False
+            if self._outbox or self._line:
+                self._start_writer()
+
+    async def _in_turn(self, event: Message) -> None:
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        entry = (self._outbox.entered, event, waiter)
+        self._line.append(entry)
+        if not self._is_sending:
+            self._start_writer()
+        self._be_patient()
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if entry in self._line:
+                self._line.remove(entry)
+            raise
+
+    # Broadcast frames.
+
+    def put_frame(self, frame: Message, key: str) -> bool:
+        """Let a frame go to the client as soon as it can; see ``types.Mailbox``."""
+        if threading.get_ident() != self._thread:
+            try:
+                self._loop.call_soon_threadsafe(self.put_frame, frame, key)
+            except RuntimeError:
+                # The loop is closed: the connection went with it.
+                return False
+            return True
+        if self.state in (SocketState.CLOSED, SocketState.DENYING):
+            self._unsent += 1
+            return False
+        size = len(frame.get("text") or frame.get("bytes") or "")
+        before = self._outbox.dropped
+        is_queued = self._outbox.offer(frame, key, size)
+        if self._outbox.dropped != before:
+            if not is_queued and self._outbox.policy is Overflow.CLOSE:
+                self._give_up("too many frames wait for the client")
+            self._on_loss()
+        if is_queued and not self._is_sending and self.state is _OPEN:
+            self._start_writer()
+        elif is_queued and self._is_sending:
+            self._be_patient()
+        return is_queued
+
+    def _start_writer(self) -> None:
+        if self._writer is None and (self.state is not SocketState.CONNECTING):
+            writer = _start(self._write(), self._loop, self._context)
+            if not writer.done():
+                self._writer = writer
+                writer.add_done_callback(self._writer_ended)
+            elif not writer.cancelled() and (error := writer.exception()):
+                self._fail(error)
+
+    def _writer_ended(self, writer: "asyncio.Task[None]") -> None:
+        self._writer = None
+        if not writer.cancelled() and (error := writer.exception()):
+            self._fail(error)
+
+    async def _write(self) -> None:
+        """Send what waits, own sends and frames in the order of their entry."""
+        outbox, line = self._outbox, self._line
+        self._is_sending = True
+        try:
+            while outbox or line:
+                if line and line[0][0] <= outbox.left:
+                    _, event, waiter = line.pop(0)
+                    await self._send_for(event, waiter)
+                else:
+                    await self._send(outbox.take())
+                self._relax()
+        except OSError as error:
+            self._lose(error)
+        finally:
+            self._is_sending = False
+
+    async def _send_for(self, event: Message, waiter: "asyncio.Future[None]") -> None:
+        """Send for a handler that waits, and let it see what goes wrong."""
+        try:
+            await self._send(event)
+        except OSError as error:
+            self._lose(error)
+        except Exception as error:
+            self.state = SocketState.CLOSED
+            if not waiter.done():
+                waiter.set_exception(error)
+            return
+        if not waiter.done():
+            waiter.set_result(None)
+
+    # The end.
+
+    def client_left(self) -> None:
+        """Note that nobody reads any more: what waits is dropped and counted."""
+        self.state = SocketState.CLOSED
+        self._relax()
+        if self._outbox.drop_all():
+            self._on_loss()
+        while self._line:
+            _, _, waiter = self._line.pop(0)
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def close(self) -> None:
+        """End the writer; nothing is sent from here on."""
+        self.client_left()
+        writer = self._writer
+        if writer is not None:
+            writer.cancel()
+            await asyncio.wait([writer])
+
+    def _lose(self, error: BaseException) -> None:
+        """Take a failed send for what it is: the client is gone."""
+        logger.debug("the client left during a send: %r", error)
+        self.client_left()
+        self._on_stop(1006, "")
+
+    def _fail(self, error: BaseException) -> None:
+        """The server refused a broadcast frame."""
+        logger.error("a broadcast frame could not be sent", exc_info=error)
+        self.client_left()
+        self._on_stop(1011, "")
+
+    def _give_up(self, why: str) -> None:
+        """Close with 1013 as soon as the running send ends, or without it."""
+        self.state = SocketState.CLOSED
+        self._outbox.drop_all()
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        close = {"type": "websocket.close", "code": _TRY_AGAIN_LATER, "reason": why}
+        self._line.append((self._outbox.left, close, waiter))
+        if not self._is_sending:
+            self._start_writer()
+        self._be_patient()
+        self._on_stop(_TRY_AGAIN_LATER, why)
+
+    def _be_patient(self) -> None:
+        if self._patience is None:
+            self._patience = self._loop.call_later(self._send_timeout, self._abandon)
+
+    def _relax(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _abandon(self) -> None:
+        """Give up a send that the client has not read for ``send_timeout``."""
+        self._patience = None
+        logger.warning(
+            "a client has read nothing for %g s; its connection is given up",
+            self._send_timeout,
+        )
+        self.client_left()
+        if self._writer is not None:
+            self._writer.cancel()
+        self._on_stop(_TRY_AGAIN_LATER, "the client reads too slowly")
+
+
+if sys.version_info >= (3, 12):
+
+    def _start(
+        coroutine: Coroutine[Any, Any, None],
+        loop: asyncio.AbstractEventLoop,
+        context: contextvars.Context,
+    ) -> "asyncio.Task[None]":
+        # The first step at once: a server that takes the frame without waiting
+        # costs no turn of the loop.
+        return asyncio.Task(coroutine, loop=loop, context=context, eager_start=True)
+
+else:
+
+    def _start(
+        coroutine: Coroutine[Any, Any, None],
+        loop: asyncio.AbstractEventLoop,
+        context: contextvars.Context,
+    ) -> "asyncio.Task[None]":
+        return loop.create_task(coroutine, context=context)
