@@ -114,6 +114,10 @@ class AsyncConsumer:
         """What the lifespan hooks left for requests and connections."""
         return self.scope.get("state")
 
+    def sync_dispatch(self) -> Callable[[Message], None] | None:
+        """Return the dispatch that runs on a worker, if that is all there is to it."""
+        return None
+
     def overflow_key(self, message: Message) -> Hashable:
         """Return what ``"latest_by_key"`` goes by: the event's type by default."""
         return message.get("type")
@@ -153,13 +157,19 @@ class SyncConsumer(AsyncConsumer):
 
     _sync = True
 
-    @database_sync_to_async
-    def dispatch(self, message: Message) -> None:
+    async def dispatch(self, message: Message) -> None:
         """Call the handler of an event, on a worker thread."""
+        await database_sync_to_async(self._dispatch)(message)
+
+    def _dispatch(self, message: Message) -> None:
         handler = getattr(self, get_handler_name(message), None)
         if handler is None:
             raise ValueError(f"No handler for message type {message['type']}")
         handler(message)
+
+    def sync_dispatch(self) -> Callable[[Message], None] | None:
+        is_own = type(self).dispatch is SyncConsumer.dispatch
+        return self._dispatch if is_own else None
 
     def send(self, message: Mapping[str, Any]) -> None:  # type: ignore[override] # as Channels
         """Send an event to the client; the thread waits while it reads slowly."""

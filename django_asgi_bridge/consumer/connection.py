@@ -7,6 +7,7 @@ the inbox itself.
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 import logging
 from typing import Any
@@ -18,8 +19,8 @@ from django_asgi_bridge.consumer.loop import HandlerLoop
 from django_asgi_bridge.exceptions import StopConsumer
 from django_asgi_bridge.layers import get_channel_layer
 from django_asgi_bridge.protocol.websocket import SocketState
-from django_asgi_bridge.sockets import Inbox, Socket
-from django_asgi_bridge.threads import call_async
+from django_asgi_bridge.sockets import Inbox, Socket, SyncSend
+from django_asgi_bridge.threads import call_async, drive
 from django_asgi_bridge.types import Message, Receive, Scope, Send
 
 __all__ = ("STRICT_EVENTS", "Connection")
@@ -89,7 +90,11 @@ class Connection:
         """
         try:
             await self._open()
-            await self._loop.run()
+            if self._consumer._sync:
+                # Handlers and this task take turns inside one context.
+                await drive(contextvars.copy_context(), self._loop.run())
+            else:
+                await self._loop.run()
         except StopConsumer:
             return
         except asyncio.CancelledError:
@@ -115,9 +120,10 @@ class Connection:
                 on_stop=inbox.stop,
                 is_strict=django_settings.DEBUG,
             )
-            send = socket.send
-        is_sync = consumer._sync
-        consumer.base_send = functools.partial(call_async, send) if is_sync else send
+            send = SyncSend(socket) if consumer._sync else socket.send
+        elif consumer._sync:
+            send = functools.partial(call_async, send)
+        consumer.base_send = send
         await self._open_channel()
         self._reader = asyncio.get_running_loop().create_task(self._read())
 

@@ -1,6 +1,6 @@
 """What the loop asks of a consumer."""
 
-from collections.abc import Awaitable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, ClassVar, Protocol
 
 from django_asgi_bridge.sockets import Bounds
@@ -27,6 +27,9 @@ class Consumer(Protocol):
 
     def dispatch(self, message: Message) -> Awaitable[None]:
         """Call the handler of a message."""
+
+    def sync_dispatch(self) -> Callable[[Message], None] | None:
+        """Return the dispatch that runs on a worker, if that is all there is to it."""
 
     def overflow_key(self, message: Message) -> Hashable:
         """Return what ``"latest_by_key"`` goes by."""

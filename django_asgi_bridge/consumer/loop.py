@@ -5,6 +5,7 @@ thread used and no setting read for a message.
 """
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Callable, Hashable
 
@@ -12,6 +13,7 @@ from django_asgi_bridge.consumer.contract import Consumer
 from django_asgi_bridge.consumer.worker import HandlerWorker
 from django_asgi_bridge.exceptions import StopConsumer
 from django_asgi_bridge.sockets import Inbox
+from django_asgi_bridge.threads import drive
 from django_asgi_bridge.types import Message
 
 __all__ = ("HandlerLoop",)
@@ -33,6 +35,7 @@ class HandlerLoop:
     __slots__ = (
         "_busy",
         "_consumer",
+        "_dispatch_sync",
         "_grace",
         "_inbox",
         "_is_begun",
@@ -52,6 +55,8 @@ class HandlerLoop:
         self._is_begun = False
         self._is_ended = False
         self.message_type: object = None
+        # What a sync consumer does on its worker, unless it has its own dispatch().
+        self._dispatch_sync = consumer.sync_dispatch()
         if consumer.on_disconnect == "cancel":
             inbox.on_end = self._start_grace
 
@@ -80,15 +85,21 @@ class HandlerLoop:
         """Handle the last message, unless that was done; its errors are logged."""
         if not self._is_begun or self._is_ended:
             return
-        worker = self._new_worker()
         try:
-            await self._handle_last(worker, message)
+            if self._consumer._sync:
+                context = contextvars.copy_context()
+                await drive(context, self._handle_with_new_worker(message))
+            else:
+                await self._handle_with_new_worker(message)
         except StopConsumer:
             return
         except Exception:
             logger.exception(
                 "%s failed in its disconnect", type(self._consumer).__qualname__
             )
+
+    async def _handle_with_new_worker(self, message: Message) -> None:
+        await self._handle_last(self._new_worker(), message)
 
     def _new_worker(self) -> HandlerWorker:
         worker = HandlerWorker(is_sync=self._consumer._sync)
@@ -117,7 +128,10 @@ class HandlerLoop:
         self._is_begun = True
         worker.is_running = True
         try:
-            await self._consumer.dispatch(message)
+            if self._dispatch_sync is None:
+                await self._consumer.dispatch(message)
+            else:
+                await worker.call(self._dispatch_sync, message)
         except asyncio.CancelledError:
             if not worker.takes_cancel():
                 raise
@@ -155,7 +169,7 @@ class HandlerLoop:
         if first is not None:
             await self._handle(worker, first)
         runners = [
-            asyncio.create_task(self._run_one())
+            asyncio.create_task(self._run_driven())
             for _ in range(self._consumer.concurrency)
         ]
         try:
@@ -173,6 +187,12 @@ class HandlerLoop:
         errors.sort(key=lambda error: isinstance(error, StopConsumer))
         if errors:
             raise errors[0]
+
+    async def _run_driven(self) -> None:
+        if self._consumer._sync:
+            await drive(contextvars.copy_context(), self._run_one())
+        else:
+            await self._run_one()
 
     async def _run_one(self) -> None:
         worker = self._new_worker()

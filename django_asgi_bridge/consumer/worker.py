@@ -1,8 +1,10 @@
 """The worker thread of a consumer's handlers: leased for one, back after it."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from django_asgi_bridge.threads import new_handler_lease
+from django_asgi_bridge.types import Message
 
 __all__ = ("HandlerWorker",)
 
@@ -32,6 +34,12 @@ class HandlerWorker:
         # A sync handler is one call: its worker goes back by itself at its end.
         self._lease.is_closed = is_sync
         self._lease.enter(follows_loop=True)
+
+    def call(
+        self, handler: Callable[[Message], None], message: Message
+    ) -> Awaitable[None]:
+        """Call a sync handler on the worker."""
+        return self._lease.run(handler, message)
 
     def cancel_handler(self) -> bool:
         """Cancel the handler that runs; tell whether one did."""

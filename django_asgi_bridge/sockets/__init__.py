@@ -3,5 +3,6 @@
 from django_asgi_bridge.sockets.bounds import Bounds, Dropped
 from django_asgi_bridge.sockets.inbox import Inbox
 from django_asgi_bridge.sockets.socket import Socket
+from django_asgi_bridge.sockets.sync_send import SyncSend
 
-__all__ = ("Bounds", "Dropped", "Inbox", "Socket")
+__all__ = ("Bounds", "Dropped", "Inbox", "Socket", "SyncSend")

@@ -7,6 +7,7 @@ outbox, emptied by a writer that exists only while something waits.
 
 import asyncio
 import contextvars
+import functools
 import logging
 import sys
 import threading
@@ -122,6 +123,36 @@ class Socket:
             await self._in_turn(event)
         else:
             await self._transmit(event)
+
+    @property
+    def takes_frames(self) -> bool:
+        """Whether a frame may be sent without a look at its content; any thread."""
+        return self.state is _OPEN and not self.is_strict
+
+    def send_soon(self, event: Message, on_sent: Callable[[], None]) -> None:
+        """Send a handler's frame in its turn, without anybody waiting.
+
+        Args:
+            event: a ``websocket.send``.
+            on_sent: called when the server has it, or nobody wants it any more.
+        """
+        if self.state is not _OPEN:
+            on_sent()
+            return
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        waiter.add_done_callback(functools.partial(self._sent, on_sent))
+        self._line.append((self._outbox.entered, event, waiter))
+        if self._is_sending:
+            self._be_patient()
+        else:
+            self._start_writer()
+
+    def _sent(
+        self, on_sent: Callable[[], None], waiter: "asyncio.Future[None]"
+    ) -> None:
+        on_sent()
+        if not waiter.cancelled() and (error := waiter.exception()):
+            self._fail(error)
 
     def _check(self, event: Message) -> None:
         kind = event["type"]
@@ -258,8 +289,8 @@ class Socket:
         self._on_stop(1006, "")
 
     def _fail(self, error: BaseException) -> None:
-        """The server refused a broadcast frame."""
-        logger.error("a broadcast frame could not be sent", exc_info=error)
+        """Give up: the server raised for a frame that no handler waits for."""
+        logger.error("the server could not send a frame", exc_info=error)
         self.client_left()
         self._on_stop(1011, "")
 

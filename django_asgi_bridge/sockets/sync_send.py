@@ -1,0 +1,55 @@
+"""Sending from a worker thread, without waiting for the loop each time."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from django_asgi_bridge.sockets.socket import Socket
+from django_asgi_bridge.threads import call_async
+from django_asgi_bridge.types import Message
+
+__all__ = ("SyncSend",)
+
+_AHEAD = 16
+
+
+class SyncSend:
+    """What ``Socket.send`` is for sync consumers.
+
+    A frame is handed to the loop and the handler goes on, until ``_AHEAD`` frames
+    are under way: then it waits, as the client does not read. Everything else that
+    is sent, an accept or a close, waits until the server has it. The order is kept.
+
+    Args:
+        socket: of the connection.
+    """
+
+    __slots__ = ("_loop", "_socket", "_under_way")
+
+    def __init__(self, socket: Socket) -> None:
+        self._socket = socket
+        self._loop = asyncio.get_running_loop()
+        self._under_way = 0
+
+    def __call__(self, event: Message) -> None:
+        """Send an event, from any thread but the loop's.
+
+        Raises:
+            SocketStateError: the event may not be sent now.
+        """
+        socket = self._socket
+        if (
+            event["type"] != "websocket.send"
+            or self._under_way >= _AHEAD
+            or not socket.takes_frames
+        ):
+            send: Callable[[Message], Coroutine[Any, Any, None]] = socket.send
+            call_async(send, event)
+            return
+        # Only one handler of a connection sends at a time, or a frame more is under
+        # way than meant, which does no harm.
+        self._under_way += 1
+        self._loop.call_soon_threadsafe(socket.send_soon, event, self._arrived)
+
+    def _arrived(self) -> None:
+        self._under_way -= 1
