@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 import django
@@ -24,17 +25,26 @@ class Application:
         mounts: other applications by path prefix.
     """
 
+    answers_lifespan = True
+
     def __init__(
         self, handler: ASGIHandler, mounts: Mapping[str, Callable[..., Any]]
     ) -> None:
         self.handler = handler
         self.lifespan: Lifespan = handler.lifespan
-        web: App = handler
+        self._by_type: dict[str, App] = {
+            "http": handler,
+            "lifespan": self._live,
+            "websocket": self._serve_socket,
+        }
         if mounts:
-            web = Mounts(mounts, handler, lifespan=self.lifespan)
-        self._by_type: dict[str, App] = {"http": web, "lifespan": self._live}
-        if mounts:
-            self._by_type["websocket"] = web
+            own = dict(self._by_type)
+
+            async def serve_own(scope: Scope, receive: Receive, send: Send) -> None:
+                await own[scope["type"]](scope, receive, send)
+
+            web = Mounts(mounts, serve_own, lifespan=self.lifespan)
+            self._by_type |= {"http": web, "websocket": web}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, or the lifespan of the process.
@@ -45,6 +55,20 @@ class Application:
         """
         serve = self._by_type.get(scope["type"], self.handler)
         await serve(scope, receive, send)
+
+    async def _serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a WebSocket by the routes in the URLconf."""
+        if self.lifespan.needs_start:
+            await self.lifespan.ensure_started()
+            scope = {**scope, "state": self.lifespan.request_state(scope)}
+        await self._sockets(scope, receive, send)
+
+    @cached_property
+    def _sockets(self) -> App:
+        # Only sites that have such routes pay for this half of the package.
+        from django_asgi_bridge.routing.site import WebSocketSite  # noqa: PLC0415
+
+        return WebSocketSite()
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         pool = get_pool()

@@ -61,6 +61,9 @@ class Config:
         heartbeat: seconds of silence after which an event stream with an async
             source sends a comment; ``None`` for never. Proxies close a connection
             that was silent for 30 to 60 s.
+        websocket_origins: origins such as ``"https://app.example.com"`` whose pages
+            may open WebSockets here, besides this site's own. None by default:
+            browsers let any page try, with the visitor's cookies.
     """
 
     threads: int = 32
@@ -81,6 +84,7 @@ class Config:
     lifespan: tuple[str, ...] = field(default=())
     lifespan_timeout: float = 30.0
     heartbeat: float | None = 15.0
+    websocket_origins: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
         for name in ("threads", "max_threads", "max_sync_streams", "max_headers"):

@@ -12,12 +12,18 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
-from asgiref.sync import sync_to_async
-from django.db import connections, transaction
+from asgiref.sync import SyncToAsync, sync_to_async
+from django.db import close_old_connections, connections, transaction
 
 from django_asgi_bridge.threads import Lease, lease_of_context
 
-__all__ = ("atomic", "atomic_view")
+__all__ = (
+    "DatabaseSyncToAsync",
+    "aclose_old_connections",
+    "atomic",
+    "atomic_view",
+    "database_sync_to_async",
+)
 
 
 class atomic:  # noqa: N801 - Django's name for it
@@ -175,11 +181,27 @@ def atomic_view(view: Any) -> Any:
     return atomic_view
 
 
-from asgiref.sync import SyncToAsync
+class DatabaseSyncToAsync(SyncToAsync):  # type: ignore[type-arg] # as Channels' class
+    """``sync_to_async`` for code that uses the database; also a decorator.
+
+    The call runs on the worker thread of the request or connection it belongs to,
+    between two looks for connections that are too old or broken.
+    """
+
+    def thread_handler(self, loop: Any, *args: Any, **kwargs: Any) -> Any:
+        """Make the call, on the worker; see asgiref."""
+        close_old_connections()
+        try:
+            handle: Any = super().thread_handler
+            return handle(loop, *args, **kwargs)
+        finally:
+            close_old_connections()
 
 
-class DatabaseSyncToAsync(SyncToAsync):
-    pass
-
-
+# Used as a function and as a decorator, under this name.
 database_sync_to_async = DatabaseSyncToAsync
+
+
+async def aclose_old_connections() -> None:
+    """Close connections that are too old or broken, where sync code runs."""
+    await sync_to_async(close_old_connections)()

@@ -20,15 +20,13 @@ from django_asgi_bridge.exceptions import StopConsumer
 from django_asgi_bridge.layers import get_channel_layer
 from django_asgi_bridge.protocol.websocket import SocketState
 from django_asgi_bridge.sockets import Inbox, Socket, SyncSend
+from django_asgi_bridge.sockets.marks import STRICT_EVENTS
 from django_asgi_bridge.threads import call_async, drive
 from django_asgi_bridge.types import Message, Receive, Scope, Send
 
-__all__ = ("STRICT_EVENTS", "Connection")
+__all__ = ("Connection",)
 
 logger = logging.getLogger("django.request")
-
-STRICT_EVENTS = "django_asgi_bridge.strict_events"
-"""Scope key: the route asks for ``strict_events``."""
 
 _ENDS = frozenset({"websocket.disconnect", "http.disconnect"})
 _NO_STATUS = 1005

@@ -27,6 +27,7 @@ __all__ = (
     "current_lease",
     "detached_tasks",
     "drive",
+    "ensure_lease",
     "get_pool",
     "lease_of_context",
     "new_handler_lease",
@@ -92,6 +93,18 @@ def new_handler_lease() -> Lease:
     lease = new_lease(on_detach=connections.leave_clean)
     lease.is_patient = True
     return lease
+
+
+def ensure_lease() -> None:
+    """Let the sync code of a connection run on leased workers, from here on.
+
+    Does nothing where the context has a lease. Else each call gets a worker for
+    itself alone, so that one connection's code does not wait for another's.
+    """
+    if lease_of_context() is None:
+        lease = new_handler_lease()
+        lease.is_closed = True
+        lease.enter(follows_loop=True)
 
 
 async def run_apart(fn: Callable[..., _R], *args: Any) -> _R:

@@ -1,0 +1,91 @@
+"""What ``get_asgi_application()`` serves WebSockets with.
+
+Route, origin, session, user, consumer: each can refuse, in this order, and what is
+refused has cost no more than what came before.
+"""
+
+import logging
+from typing import Any
+
+from django.apps import apps
+from django.urls.exceptions import Resolver404
+
+from django_asgi_bridge.auth import AuthMiddleware
+from django_asgi_bridge.conf import django_settings, get_config
+from django_asgi_bridge.protocol.request import Refusal, check_request, split_path
+from django_asgi_bridge.routing.urlconf import current_urlconf
+from django_asgi_bridge.security.websocket import SameOriginValidator
+from django_asgi_bridge.sessions import CookieMiddleware, SessionMiddleware
+from django_asgi_bridge.sockets.marks import ROUTE, STRICT_EVENTS
+from django_asgi_bridge.sockets.refusal import refuse
+from django_asgi_bridge.threads import ensure_lease
+from django_asgi_bridge.types import App, Receive, Scope, Send
+
+__all__ = ("WebSocketSite",)
+
+logger = logging.getLogger("django.request")
+
+_SCHEMES = {"ws": "http", "wss": "https"}
+
+
+class WebSocketSite:
+    """Serves the routes in ``websocket_urlpatterns``.
+
+    Pages of other sites are refused, and the consumers find ``scope["session"]`` and
+    ``scope["user"]`` where the project has these apps.
+    """
+
+    def __init__(self) -> None:
+        config = get_config()
+        application: App = _serve_route
+        if apps.is_installed("django.contrib.auth"):
+            application = AuthMiddleware(application)
+        if apps.is_installed("django.contrib.sessions"):
+            application = SessionMiddleware(application)
+        application = CookieMiddleware(application)
+        self._application = SameOriginValidator(application, config.websocket_origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
+        """Serve one WebSocket, or refuse its handshake."""
+        refusal = _check(scope)
+        if refusal is not None:
+            logger.warning("WebSocket refused: %s", refusal.reason)
+            return await refuse(scope, receive, send, status=refusal.status)
+        root_path = django_settings.FORCE_SCRIPT_NAME or scope.get("root_path") or ""
+        _, path_info = split_path(scope["path"], root_path)
+        try:
+            match = current_urlconf().resolve(path_info)
+        except Resolver404:
+            logger.warning(
+                "Not Found: %s (WebSocket)",
+                scope["path"],
+                extra={"status_code": 404, "scope": scope},
+            )
+            return await refuse(scope, receive, send, status=404)
+        ensure_lease()
+        routed = {
+            **scope,
+            "headers": [each for each in scope["headers"] if b"_" not in each[0]],
+            "path_remaining": "",
+            "url_route": {"args": match.args, "kwargs": match.kwargs},
+            ROUTE: match,
+            STRICT_EVENTS: True,
+        }
+        return await self._application(routed, receive, send)
+
+
+async def _serve_route(scope: Scope, receive: Receive, send: Send) -> Any:
+    return await scope[ROUTE].func(scope, receive, send)
+
+
+def _check(scope: Scope) -> Refusal | None:
+    """Hold a handshake to the rules of a request: it is one (RFC 6455 4.2.1)."""
+    config = get_config()
+    scheme = str(scope.get("scheme") or "ws").lower()
+    as_request = {**scope, "method": "GET", "scheme": _SCHEMES.get(scheme, scheme)}
+    return check_request(
+        as_request,
+        max_headers=config.max_headers,
+        max_header_bytes=config.max_header_bytes,
+        strict_paths=config.strict_paths,
+    )
