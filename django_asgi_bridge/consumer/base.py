@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 from django_asgi_bridge.consumer.connection import Connection
 from django_asgi_bridge.consumer.names import get_handler_name
 from django_asgi_bridge.db import database_sync_to_async
+from django_asgi_bridge.exceptions import StopConsumer
 from django_asgi_bridge.sockets import Bounds, Dropped
 from django_asgi_bridge.types import App, Message, Receive, Scope, Send
 
@@ -147,6 +148,10 @@ class AsyncConsumer:
         """Tell ``on_gap()``."""
         await self.on_gap(message["groups"])
 
+    async def bridge_end(self, message: Message) -> None:
+        """End a consumer that no client is behind, when its worker stops."""
+        raise StopConsumer
+
 
 class SyncConsumer(AsyncConsumer):
     """Handles the events of one connection with plain methods.
@@ -188,3 +193,7 @@ class SyncConsumer(AsyncConsumer):
     def bridge_gap(self, message: Message) -> None:  # type: ignore[override]
         """Tell ``on_gap()``."""
         self.on_gap(message["groups"])
+
+    def bridge_end(self, message: Message) -> None:  # type: ignore[override]
+        """End a consumer that no client is behind, when its worker stops."""
+        raise StopConsumer

@@ -28,7 +28,7 @@ __all__ = ("Connection",)
 
 logger = logging.getLogger("django.request")
 
-_ENDS = frozenset({"websocket.disconnect", "http.disconnect"})
+_ENDS = frozenset({"websocket.disconnect", "http.disconnect", "bridge.end"})
 _NO_STATUS = 1005
 _INTERNAL_ERROR = 1011
 _RESTART = 1012

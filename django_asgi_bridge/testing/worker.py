@@ -21,7 +21,7 @@ from asgiref.sync import AsyncToSync
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, connections
 
-__all__ = ("borrowed_connections", "kept_connections")
+__all__ = ("borrowed_connections", "connections_of_test", "kept_connections")
 
 
 @contextmanager
@@ -54,6 +54,24 @@ def borrowed_connections() -> Iterator[None]:
                 del executors.current
             del _workers[threading.get_ident()]
             worker.end()
+
+
+@contextmanager
+def connections_of_test() -> Iterator[None]:
+    """Let sync code of the current task see what the test's transaction holds.
+
+    Under ``async_to_sync`` asgiref brings it to the test's thread. Where the test's
+    thread runs the loop, and is inside a transaction, see ``borrowed_connections``;
+    outside one, any worker's connection sees the same.
+    """
+    is_brought = asyncio.get_running_loop() in AsyncToSync.loop_thread_executors
+    if is_brought or not any(
+        connection.in_atomic_block for connection in _connections_of_thread().values()
+    ):
+        yield
+        return
+    with borrowed_connections():
+        yield
 
 
 class _Worker(threading.Thread):
