@@ -55,6 +55,7 @@ NEIGHBOURS = {
 # Function-level imports of own modules, with the reason.
 LATE_IMPORTS = {
     ("apps", "checks"): "system checks are registered in ready(), Django's place",
+    ("asgi", "routing"): "sites without WebSocket routes do not pay for that half",
 }
 
 # Imports that only some rooms may have: what asks for it, and who has the key.

@@ -8,7 +8,7 @@ from typing import Any
 
 from django_asgi_bridge.protocol import names
 
-__all__ = ("BaseChannelLayer",)
+__all__ = ("BaseChannelLayer", "Capacities")
 
 Capacities = Mapping[str | re.Pattern[str], int]
 

@@ -8,11 +8,8 @@ import asyncio
 import contextlib
 import heapq
 import logging
-import secrets
-import string
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +17,7 @@ from django_asgi_bridge.conf import django_settings
 from django_asgi_bridge.exceptions import BadMessage, ChannelFull
 from django_asgi_bridge.layers.base import BaseChannelLayer, Capacities
 from django_asgi_bridge.layers.copies import copier
+from django_asgi_bridge.layers.queues import ChannelQueue, new_name, wake
 from django_asgi_bridge.layers.stats import LayerStats
 from django_asgi_bridge.protocol.messages import check_content, check_message
 from django_asgi_bridge.types import Mailbox, Message
@@ -64,7 +62,7 @@ class InMemoryChannelLayer(BaseChannelLayer):
     ) -> None:
         super().__init__(expiry, capacity, channel_capacity)
         self.group_expiry = group_expiry
-        self.channels: dict[str, _Channel] = {}
+        self.channels: dict[str, ChannelQueue] = {}
         self.groups: dict[str, dict[str, float]] = {}
         self._clock = clock
         self._lock = threading.Lock()
@@ -125,7 +123,7 @@ class InMemoryChannelLayer(BaseChannelLayer):
                 self._expire()
                 entry = self.channels.get(channel)
                 if entry is None:
-                    entry = self.channels[channel] = _Channel()
+                    entry = self.channels[channel] = ChannelQueue()
                 if entry.messages:
                     _, message = entry.messages.popleft()
                     self._stats.delivered += 1
@@ -143,7 +141,7 @@ class InMemoryChannelLayer(BaseChannelLayer):
 
     async def new_channel(self, prefix: str = "specific.") -> str:
         """Return a channel name that nobody else has."""
-        return _new_name(prefix)
+        return new_name(prefix)
 
     # Groups.
 
@@ -225,7 +223,7 @@ class InMemoryChannelLayer(BaseChannelLayer):
 
     async def open_mailbox(self, mailbox: Mailbox) -> str:
         """Return a new channel whose messages go into ``mailbox``, without a task."""
-        name = _new_name("specific.")
+        name = new_name("specific.")
         with self._lock:
             self._mailboxes[name] = mailbox
         return name
@@ -258,7 +256,7 @@ class InMemoryChannelLayer(BaseChannelLayer):
         """Keep a message for whoever receives; tell whether there was room."""
         entry = self.channels.get(channel)
         if entry is None:
-            entry = self.channels[channel] = _Channel()
+            entry = self.channels[channel] = ChannelQueue()
         if len(entry.messages) >= self.get_capacity(channel):
             return False
         deadline = self._clock() + self.expiry
@@ -267,10 +265,10 @@ class InMemoryChannelLayer(BaseChannelLayer):
             entry.is_watched = True
             heapq.heappush(self._deadlines, (deadline, channel))
         for waiter in entry.waiters:
-            _wake(waiter)
+            wake(waiter)
         return True
 
-    def _tidy(self, channel: str, entry: "_Channel") -> None:
+    def _tidy(self, channel: str, entry: ChannelQueue) -> None:
         """Remove a channel that holds nothing and that nobody waits for."""
         if entry.messages or entry.waiters:
             return
@@ -370,35 +368,3 @@ class InMemoryChannelLayer(BaseChannelLayer):
             logger.warning(
                 "a layer between processes would refuse a message: %s", error
             )
-
-
-class _Channel:
-    """Messages that wait for a receiver, and receivers that wait for a message."""
-
-    __slots__ = ("is_watched", "messages", "waiters")
-
-    def __init__(self) -> None:
-        self.messages: deque[tuple[float, dict[str, Any]]] = deque()
-        self.waiters: list[asyncio.Future[None]] = []
-        # There is an entry among the deadlines.
-        self.is_watched = False
-
-    def __len__(self) -> int:
-        return len(self.messages)
-
-
-def _new_name(prefix: str) -> str:
-    letters = "".join(secrets.choice(string.ascii_letters) for _ in range(12))
-    return f"{prefix}.inmemory!{letters}"
-
-
-def _wake(waiter: "asyncio.Future[None]") -> None:
-    """Let a receiver look again, on whichever loop it waits."""
-    # A closed loop has no receivers any more.
-    with contextlib.suppress(RuntimeError):
-        waiter.get_loop().call_soon_threadsafe(_set, waiter)
-
-
-def _set(waiter: "asyncio.Future[None]") -> None:
-    if not waiter.done():
-        waiter.set_result(None)

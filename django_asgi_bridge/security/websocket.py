@@ -24,7 +24,7 @@ __all__ = (
     "WebsocketDenier",
 )
 
-logger = logging.getLogger("django.security.WebSocketOrigin")
+logger = logging.getLogger("django_asgi_bridge.security")
 
 _DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 _LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]

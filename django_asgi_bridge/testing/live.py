@@ -10,15 +10,20 @@ import threading
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.exceptions import ImproperlyConfigured
 from django.test import TransactionTestCase, modify_settings
 
+from django_asgi_bridge.asgi import get_asgi_application
 from django_asgi_bridge.conf import django_settings
 from django_asgi_bridge.routing import get_default_application
 from django_asgi_bridge.types import App
 
-__all__ = ("ASGILiveServerTestCase", "ChannelsLiveServerTestCase", "LiveServer")
+__all__ = (
+    "ASGILiveServerTestCase",
+    "ChannelsLiveServerTestCase",
+    "LiveServer",
+    "serve_static_files",
+)
 
 _PATIENCE = 30.0
 
@@ -103,6 +108,19 @@ class LiveServer:
             self._is_up.set()
 
 
+def serve_static_files(application: App) -> App:
+    """Return an application that serves the static files of the apps, too."""
+    # Imported when it is needed: it takes the handler that is Django's then.
+    from django.contrib.staticfiles.handlers import (  # noqa: PLC0415
+        ASGIStaticFilesHandler,
+    )
+
+    # Its annotations know of Django's own handler alone.
+    wrap: Any = ASGIStaticFilesHandler
+    wrapped: App = wrap(application)
+    return wrapped
+
+
 class ASGILiveServerTestCase(TransactionTestCase):
     """A test case with a real server for the project beside it.
 
@@ -116,7 +134,7 @@ class ASGILiveServerTestCase(TransactionTestCase):
 
     host = "localhost"
     serve_static = True
-    static_wrapper: ClassVar[Callable[[Any], Any] | None] = ASGIStaticFilesHandler
+    static_wrapper: ClassVar[Callable[[Any], Any] | None] = serve_static_files
 
     _live: ClassVar[LiveServer]
 
@@ -135,8 +153,6 @@ class ASGILiveServerTestCase(TransactionTestCase):
         """Return what is served: ``ASGI_APPLICATION``, else the project's handler."""
         if getattr(django_settings, "ASGI_APPLICATION", None):
             return get_default_application()
-        from django_asgi_bridge.asgi import get_asgi_application  # noqa: PLC0415
-
         return get_asgi_application()
 
     @classmethod

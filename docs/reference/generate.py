@@ -14,11 +14,22 @@ PACKAGE = "django_asgi_bridge"
 # Module: the names that are for users; all of __all__ where none are listed.
 DOORS: dict[str, tuple[str, ...]] = {
     "asgi": (),
+    "auth": (),
+    "compat": (),
+    "consumer": (),
+    "generic.http": (),
+    "generic.websocket": (),
     "http": (),
     "http.handler": (),
     "db": (),
+    "layers": (),
     "lifespan": (),
+    "middleware": (),
     "mounts": (),
+    "routing": (),
+    "security.websocket": (),
+    "sessions": (),
+    "sockets": ("Bounds", "Dropped"),
     "threads": ("PoolStats", "get_pool", "run_sync"),
     "testing": (),
     "exceptions": (),
@@ -26,6 +37,8 @@ DOORS: dict[str, tuple[str, ...]] = {
     "http.eventstream": ("AsyncSourceError",),
     "protocol.response": ("BadResponse",),
     "types": (),
+    "utils": (),
+    "worker": (),
 }
 
 INTRODUCTION = """\

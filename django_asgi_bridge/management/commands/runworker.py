@@ -11,7 +11,7 @@ from django_asgi_bridge.worker import Worker
 
 __all__ = ("Command",)
 
-logger = logging.getLogger("django.channels.worker")
+logger = logging.getLogger("django_asgi_bridge.management")
 
 
 class Command(BaseCommand):
