@@ -8,20 +8,28 @@ import importlib
 from typing import Any
 
 from django_asgi_bridge.layers.base import DEFAULT_CHANNEL_LAYER, BaseChannelLayer
+from django_asgi_bridge.layers.broadcast import group_broadcast
+from django_asgi_bridge.layers.bus import process_bus
 from django_asgi_bridge.layers.manager import (
     ChannelLayerManager,
     channel_layers,
     get_channel_layer,
 )
+from django_asgi_bridge.layers.memory import InMemoryChannelLayer
+from django_asgi_bridge.layers.stats import LayerStats
 from django_asgi_bridge.protocol.names import group_name
 
 __all__ = (
     "DEFAULT_CHANNEL_LAYER",
     "BaseChannelLayer",
     "ChannelLayerManager",
+    "InMemoryChannelLayer",
+    "LayerStats",
     "channel_layers",
     "get_channel_layer",
+    "group_broadcast",
     "group_name",
+    "process_bus",
 )
 
 _REDIS = "django_asgi_bridge.layers.redis"
