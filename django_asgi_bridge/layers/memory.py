@@ -156,21 +156,23 @@ class InMemoryChannelLayer(BaseChannelLayer):
             )
         with self._lock:
             self._sweep()
-        is_woken = False
+        queue: ChannelQueue | None = None
         while True:
             with self._lock:
-                message = self._storage.take(channel)
+                is_woken = queue is not None
+                if queue is None or queue.empty():
+                    queue = self._storage.queue(channel)
+                message = self._storage.take(queue)
                 if message is not None:
                     return message
                 # Woken, but somebody else was faster: first in line again.
-                waiter = self._storage.join(channel, in_front=is_woken)
+                waiter = self._storage.join(queue, in_front=is_woken)
             try:
                 await waiter.future
             except BaseException:
                 with self._lock:
-                    self._storage.give_up(channel, waiter)
+                    self._storage.give_up(queue, waiter)
                 raise
-            is_woken = True
 
     async def new_channel(self, prefix: str = "specific.") -> str:
         """Return a channel name that nobody else has: ``<prefix>.inmemory!<12>``."""

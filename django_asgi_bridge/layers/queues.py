@@ -13,13 +13,17 @@ __all__ = ("ChannelQueue", "StoredMessage", "Waiter")
 class StoredMessage:
     """A message that waits for a reader."""
 
-    __slots__ = ("channel", "deadline", "message", "number")
+    __slots__ = ("deadline", "message", "number", "queue")
 
     def __init__(
-        self, number: int, channel: str, deadline: float, message: dict[str, Any]
+        self,
+        number: int,
+        queue: "ChannelQueue",
+        deadline: float,
+        message: dict[str, Any],
     ) -> None:
         self.number = number
-        self.channel = channel
+        self.queue = queue
         self.deadline = deadline
         self.message = message
 

@@ -75,7 +75,7 @@ class Storage:
             expiry: seconds after which it may be dropped.
         """
         self.sent += 1
-        queue = self._queue(channel)
+        queue = self.queue(channel)
         now = self._clock()
         while queue.full() and queue.messages[0].deadline <= now:
             self._expire(queue.messages[0])
@@ -83,7 +83,7 @@ class Storage:
             self.dropped += 1
             return False
         self._number += 1
-        stored = StoredMessage(self._number, channel, now + expiry, message)
+        stored = StoredMessage(self._number, queue, now + expiry, message)
         self._waiting[self._number] = stored
         queue.messages.append(stored)
         # It may have been taken out, the last time here or by a waiter's end.
@@ -91,10 +91,17 @@ class Storage:
         queue.wake_one()
         return True
 
-    def take(self, channel: str) -> dict[str, Any] | None:
-        """Return the oldest message of a channel; None when none waits."""
+    def queue(self, channel: str) -> ChannelQueue:
+        """Return the queue of a channel, a new one where nothing waits."""
         queue = self.channels.get(channel)
-        if queue is None or not queue.messages:
+        if queue is None:
+            queue = ChannelQueue(channel, self._capacity_of(channel))
+            self.channels[channel] = queue
+        return queue
+
+    def take(self, queue: ChannelQueue) -> dict[str, Any] | None:
+        """Return the oldest message of a channel; None when none waits."""
+        if not queue.messages:
             return None
         stored = queue.messages.popleft()
         del self._waiting[stored.number]
@@ -105,23 +112,19 @@ class Storage:
         self._remove_if_unused(queue)
         return stored.message
 
-    def join(self, channel: str, *, in_front: bool) -> Waiter:
+    def join(self, queue: ChannelQueue, *, in_front: bool) -> Waiter:
         """Wait in line, on the running loop, for a message of a channel."""
-        queue = self._queue(channel)
         waiter = Waiter()
         if in_front:
             queue.waiters.appendleft(waiter)
         else:
             queue.waiters.append(waiter)
-        self.channels[channel] = queue
         return waiter
 
-    def give_up(self, channel: str, waiter: Waiter) -> None:
+    def give_up(self, queue: ChannelQueue, waiter: Waiter) -> None:
         """Leave the line; a message that the waiter was woken for is for the next."""
-        queue = self.channels.get(channel)
-        if queue is not None:
-            queue.leave(waiter)
-            self._remove_if_unused(queue)
+        queue.leave(waiter)
+        self._remove_if_unused(queue)
 
     def sweep(self) -> None:
         """Drop what has expired: each message is looked at once in its life."""
@@ -142,22 +145,15 @@ class Storage:
             queue.messages.clear()
             self._remove_if_unused(queue)
 
-    def _queue(self, channel: str) -> ChannelQueue:
-        queue = self.channels.get(channel)
-        if queue is None:
-            queue = ChannelQueue(channel, self._capacity_of(channel))
-            self.channels[channel] = queue
-        return queue
-
     def _expire(self, oldest: StoredMessage) -> None:
         """Drop the oldest message of a channel."""
-        queue = self.channels[oldest.channel]
+        queue = oldest.queue
         queue.messages.popleft()
         del self._waiting[oldest.number]
         self.expired += 1
-        self._on_expired(oldest.channel)
+        self._on_expired(queue.name)
         self._remove_if_unused(queue)
 
     def _remove_if_unused(self, queue: ChannelQueue) -> None:
-        if queue.is_unused():
-            self.channels.pop(queue.name, None)
+        if queue.is_unused() and self.channels.get(queue.name) is queue:
+            del self.channels[queue.name]
