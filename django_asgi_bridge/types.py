@@ -47,10 +47,6 @@ class Mailbox(Protocol):
     A layer calls it from any thread; nothing here waits.
     """
 
-    @property
-    def is_gone(self) -> bool:
-        """Whether its event loop is closed, so that nothing can be put any more."""
-
     def put_event(self, message: dict[str, Any], capacity: int) -> bool:
         """Queue an event for a handler; the message becomes the consumer's own.
 

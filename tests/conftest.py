@@ -13,6 +13,7 @@ from django_asgi_bridge import threads
 
 # With it, a test that finds no service fails instead of skipping.
 REQUIRE_SERVICES = "BRIDGE_REQUIRE_SERVICES"
+DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
 DEFAULT_POSTGRES_URL = "postgres://postgres@127.0.0.1:5432/postgres"
 SERVERS = ("daphne", "granian", "gunicorn", "hypercorn", "uvicorn", "uvicorn_worker")
 
@@ -43,6 +44,19 @@ def postgres_url() -> str:
     return os.environ.get("BRIDGE_POSTGRES_URL", DEFAULT_POSTGRES_URL)
 
 
+@pytest.fixture(scope="session")
+def redis_url() -> str:
+    """Give the URL of a Redis server; a test without one is skipped.
+
+    Tests share it with others: they use a key prefix of their own.
+    """
+    url = os.environ.get("BRIDGE_REDIS_URL", DEFAULT_REDIS_URL)
+    parts = urlsplit(url)
+    if not _answers(parts.hostname or "127.0.0.1", parts.port or 6379):
+        _unavailable("no Redis server at BRIDGE_REDIS_URL")
+    return url
+
+
 @pytest.fixture
 def media(settings, tmp_path: Path) -> Path:
     """Give the folder that uploaded files of this test go to."""
@@ -54,9 +68,12 @@ def _postgres_answers() -> bool:
     if importlib.util.find_spec("psycopg") is None:
         return False
     url = urlsplit(os.environ.get("BRIDGE_POSTGRES_URL", DEFAULT_POSTGRES_URL))
-    address = (url.hostname or "127.0.0.1", url.port or 5432)
+    return _answers(url.hostname or "127.0.0.1", url.port or 5432)
+
+
+def _answers(host: str, port: int) -> bool:
     try:
-        socket.create_connection(address, timeout=5).close()
+        socket.create_connection((host, port), timeout=5).close()
     except OSError:
         return False
     return True

@@ -1,12 +1,16 @@
-"""Channel layers: messages between consumers, and from anywhere to them.
+"""Channel layers: how consumers, views and other processes reach each other.
 
-The interface is that of ``channels.layers``.
+``RedisChannelLayer`` is imported when it is asked for, since it needs the extra
+``redis``.
 """
 
-from django_asgi_bridge.layers.base import BaseChannelLayer
+import importlib
+from typing import Any
+
+from django_asgi_bridge.layers.base import DEFAULT_CHANNEL_LAYER, BaseChannelLayer
 from django_asgi_bridge.layers.broadcast import group_broadcast
+from django_asgi_bridge.layers.bus import process_bus
 from django_asgi_bridge.layers.manager import (
-    DEFAULT_CHANNEL_LAYER,
     ChannelLayerManager,
     channel_layers,
     get_channel_layer,
@@ -25,4 +29,22 @@ __all__ = (
     "get_channel_layer",
     "group_broadcast",
     "group_name",
+    "process_bus",
 )
+
+_REDIS = "django_asgi_bridge.layers.redis"
+
+
+def __getattr__(name: str) -> Any:
+    if name != "RedisChannelLayer":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return importlib.import_module(_REDIS).RedisChannelLayer
+    except ModuleNotFoundError as error:
+        if error.name != "redis":
+            raise
+        raise ImportError(
+            "RedisChannelLayer needs redis-py, which is not installed:"
+            ' pip install "django-asgi-bridge[redis]"',
+            name="redis",
+        ) from error

@@ -1,5 +1,6 @@
-"""The project's channel layers, made from ``CHANNEL_LAYERS`` when first asked for."""
+"""Channel layers by their aliases in ``CHANNEL_LAYERS``, each made at first use."""
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,104 +9,124 @@ from django.utils.module_loading import import_string
 
 from django_asgi_bridge.conf import django_settings
 from django_asgi_bridge.exceptions import InvalidChannelLayerError
+from django_asgi_bridge.layers.base import DEFAULT_CHANNEL_LAYER
 
-__all__ = (
-    "DEFAULT_CHANNEL_LAYER",
-    "ChannelLayerManager",
-    "channel_layers",
-    "get_channel_layer",
-)
+__all__ = ("ChannelLayerManager", "channel_layers", "get_channel_layer")
 
-DEFAULT_CHANNEL_LAYER = "default"
+_SETTING = "CHANNEL_LAYERS"
 
 
 class ChannelLayerManager:
-    """Layers by alias; each is made once, and anew after the setting changes."""
+    """The layers of a process by alias; ``manager["default"]`` makes one at first use.
+
+    A change of the setting in a test (``override_settings``) forgets them all.
+    """
 
     def __init__(self) -> None:
         self.backends: dict[str, Any] = {}
-        self._is_watching = False
+        # Two threads may ask first, and two in-memory layers would not meet. A
+        # layer's constructor may ask for another layer, hence reentrant.
+        self._lock = threading.RLock()
+        self._is_listening = False
 
     @property
     def configs(self) -> Mapping[str, Mapping[str, Any]]:
-        """``CHANNEL_LAYERS`` as it is now."""
-        configs: Mapping[str, Mapping[str, Any]] = getattr(
-            django_settings, "CHANNEL_LAYERS", {}
+        """``CHANNEL_LAYERS`` as it is now; empty when it is not set."""
+        found: Mapping[str, Mapping[str, Any]] | None = getattr(
+            django_settings, _SETTING, None
         )
-        return configs
+        return found or {}
 
     def make_backend(self, name: str) -> Any:
-        """Return a new layer with the ``CONFIG`` of an alias.
+        """Make a new layer from its ``CONFIG``.
 
         Raises:
-            InvalidChannelLayerError: the setting is wrong.
+            InvalidChannelLayerError: its entry in the setting is wrong.
+            KeyError: the alias is not in the setting.
         """
         return self._make_backend(name, self.configs[name].get("CONFIG", {}))
 
     def make_test_backend(self, name: str) -> Any:
-        """Return a new layer with the ``TEST_CONFIG`` of an alias.
+        """Make a new layer from its ``TEST_CONFIG``, which must be there.
 
         Raises:
-            InvalidChannelLayerError: there is none, or the setting is wrong.
+            InvalidChannelLayerError: its entry in the setting is wrong.
         """
-        if "TEST_CONFIG" not in self.configs[name]:
-            raise InvalidChannelLayerError(f"No TEST_CONFIG specified for {name}")
-        return self._make_backend(name, self.configs[name]["TEST_CONFIG"])
-
-    def set(self, key: str, layer: Any) -> Any:
-        """Put a layer in the place of an alias' own; return the one that was there."""
-        self._watch()
-        old = self.backends.get(key)
-        self.backends[key] = layer
-        return old
-
-    def __getitem__(self, key: str) -> Any:
-        if key not in self.backends:
-            self._watch()
-            self.backends[key] = self.make_backend(key)
-        return self.backends[key]
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.configs
+        try:
+            config = self.configs[name]["TEST_CONFIG"]
+        except KeyError as error:
+            raise InvalidChannelLayerError(
+                f"No TEST_CONFIG specified for {name}"
+            ) from error
+        return self._make_backend(name, config)
 
     def _make_backend(self, name: str, config: Mapping[str, Any]) -> Any:
-        described = self.configs[name]
-        if "ROUTING" in described:
+        entry = self.configs[name]
+        if "ROUTING" in entry:
             raise InvalidChannelLayerError(
-                f"ROUTING key found for {name} - this is no longer needed in "
-                "Channels 2."
+                f"ROUTING key found for {name} - this is no longer needed in"
+                f" Channels 2."
             )
-        if "BACKEND" not in described:
+        if "BACKEND" not in entry:
             raise InvalidChannelLayerError(f"No BACKEND specified for {name}")
-        path = described["BACKEND"]
+        path = entry["BACKEND"]
         try:
             backend = import_string(path)
         except ImportError as error:
-            raise InvalidChannelLayerError(
+            invalid = InvalidChannelLayerError(
                 f"Cannot import BACKEND {path!r} specified for {name}"
-            ) from error
+            )
+            invalid.add_note(str(error))
+            raise invalid from error
         return backend(**config)
 
-    def _watch(self) -> None:
-        if not self._is_watching:
-            setting_changed.connect(self._on_setting_changed)
-            self._is_watching = True
+    def __getitem__(self, key: str) -> Any:
+        try:
+            return self.backends[key]
+        except KeyError:
+            pass
+        with self._lock:
+            if key not in self.backends:
+                self._listen()
+                self.backends[key] = self.make_backend(key)
+            return self.backends[key]
 
-    def _on_setting_changed(self, *, setting: str, **kwargs: object) -> None:
-        if setting == "CHANNEL_LAYERS":
+    def __contains__(self, key: object) -> bool:
+        return key in self.configs
+
+    def set(self, key: str, layer: Any) -> Any:
+        """Put a layer in the place of an alias, for tests.
+
+        Returns:
+            The layer it replaced, None if that was not made yet.
+        """
+        with self._lock:
+            self._listen()
+            old = self.backends.get(key)
+            self.backends[key] = layer
+        return old
+
+    def _listen(self) -> None:
+        # Not in `__init__`: importing this module would connect a receiver.
+        if not self._is_listening:
+            self._is_listening = True
+            setting_changed.connect(self._reset_backends)
+
+    def _reset_backends(self, *, setting: str, **kwargs: object) -> None:
+        if setting == _SETTING:
             self.backends = {}
 
 
 channel_layers = ChannelLayerManager()
+"""The process's layers."""
 
 
 def get_channel_layer(alias: str = DEFAULT_CHANNEL_LAYER) -> Any:
-    """Return the layer of an alias, or None if ``CHANNEL_LAYERS`` has none.
+    """Return the layer of an alias, None when ``CHANNEL_LAYERS`` does not name it.
 
     Raises:
-        InvalidChannelLayerError: the setting is wrong.
+        InvalidChannelLayerError: the alias's entry in the setting is wrong.
     """
-    layer = channel_layers.backends.get(alias)
-    if layer is None and alias in channel_layers:
-        layer = channel_layers[alias]
-    return layer
+    if alias in channel_layers.backends or alias in channel_layers:
+        return channel_layers[alias]
+    return None

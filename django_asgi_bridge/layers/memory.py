@@ -1,370 +1,348 @@
-"""The channel layer of one process, which needs no service.
+"""The channel layer of one process, in its memory.
 
-Usable from any thread and any event loop of the process: one lock guards the
-tables, and nothing is awaited while it is held.
+It has no task, no thread and no event loop of its own: each operation is done
+when its call returns, from whatever thread and loop. A lock is held only for steps
+that never wait and never run a caller's code.
 """
 
-import asyncio
-import contextlib
-import heapq
-import logging
+import random
+import re
+import string
+import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final
 
 from django_asgi_bridge.conf import django_settings
-from django_asgi_bridge.exceptions import BadMessage, ChannelFull
-from django_asgi_bridge.layers.base import BaseChannelLayer, Capacities
-from django_asgi_bridge.layers.copies import copier
-from django_asgi_bridge.layers.queues import ChannelQueue, new_name, wake
+from django_asgi_bridge.exceptions import ChannelFull
+from django_asgi_bridge.layers.base import BaseChannelLayer, require_message
+from django_asgi_bridge.layers.broadcast import (
+    MISSING,
+    broadcast_event,
+    broadcast_frame,
+    broadcast_payload,
+)
+from django_asgi_bridge.layers.copies import is_flat, isolated
+from django_asgi_bridge.layers.losses import LossLog, warn_of_content
+from django_asgi_bridge.layers.members import LiveChannel, Members
+from django_asgi_bridge.layers.queues import ChannelQueue
 from django_asgi_bridge.layers.stats import LayerStats
-from django_asgi_bridge.protocol.messages import check_content, check_message
-from django_asgi_bridge.types import Mailbox, Message
+from django_asgi_bridge.layers.storage import Storage
+from django_asgi_bridge.types import Mailbox
 
 __all__ = ("InMemoryChannelLayer",)
 
-logger = logging.getLogger("django_asgi_bridge.layers")
+_SWEEP_FROM: Final = 1024
+"""Waiting messages from which ``send`` drops expired ones too.
 
-_LOG_EVERY = 10.0
-"""Seconds between two log lines about full channels."""
+Below, as in Channels, only ``receive`` and ``group_send`` do; a process that only
+sends would otherwise fill its memory.
+"""
+
+_CONSUMERS: Final = re.compile(r"specific\.\.inmemory![0-9][a-zA-Z]{11}\Z")
+"""The channel of a consumer, also of one that has left: a digit follows the mark.
+
+Nobody may join a group, or have messages wait, under the name of one that has left.
+"""
+
+# Not the seeded generator: tests that seed it anew would get one name twice.
+_random = random.SystemRandom()
 
 
 class InMemoryChannelLayer(BaseChannelLayer):
-    """Channels and groups in the memory of one process.
+    """A channel layer for consumers and senders in one process.
 
-    Any Python object may be sent; a receiver gets a copy of its own.
+    Any object may be sent, and no receiver sees another's change to it: each gets
+    its own copy. Messages reach receivers and consumers on every thread and event
+    loop of the process, none outside it.
 
     Args:
-        expiry: seconds after which a message that nobody received is dropped; its
-            channel then leaves all groups, as its reader seems to be gone. Channels
-            that a live consumer reads are not subject to it.
-        group_expiry: seconds after which a membership ends, for the same reason.
-        capacity: messages that may wait in one channel.
-        channel_capacity: capacities by channel name; see ``BaseChannelLayer``.
-        clock: returns seconds; never goes back.
-
-    Attributes:
-        channels: messages that wait, by channel.
-        groups: when each channel joined, by group.
+        expiry: seconds after which a message that nobody read is dropped; its
+            channel leaves all groups, unless a consumer reads it.
+        group_expiry: seconds after which a membership ends that was not renewed;
+            that of a channel that a consumer reads lasts until it leaves.
+        capacity: messages that may wait in one channel; 0 for no limit.
+        channel_capacity: capacities by glob or compiled regular expression.
+        clock: returns the time in seconds; only differences count.
     """
 
-    extensions = ["groups", "flush"]
+    extensions: ClassVar[list[str]] = ["groups", "flush"]
 
     def __init__(
         self,
         expiry: float = 60,
         group_expiry: float = 86400,
         capacity: int = 100,
-        channel_capacity: Capacities | None = None,
+        channel_capacity: Mapping[str | re.Pattern[str], int] | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(expiry, capacity, channel_capacity)
         self.group_expiry = group_expiry
-        self.channels: dict[str, ChannelQueue] = {}
-        self.groups: dict[str, dict[str, float]] = {}
         self._clock = clock
-        self._lock = threading.Lock()
-        self._mailboxes: dict[str, Mailbox] = {}
-        # The groups of each channel.
-        self._memberships: dict[str, set[str]] = {}
-        # When to look for expired messages: one entry for each channel that has any.
-        self._deadlines: list[tuple[float, str]] = []
-        self._stats = LayerStats()
-        self._unlogged = 0
-        self._logged_at = float("-inf")
-        self._has_warned = False
+        self._mailboxes: dict[str, LiveChannel] = {}
+        self._members = Members()
+        self._storage = Storage(self.get_capacity, clock, self._members.leave)
+        # Reentrant: the collector may end a coroutine that waits in `receive`
+        # while this thread holds it.
+        self._lock = threading.RLock()
+        self._losses = LossLog(clock)
+        self._is_checking = django_settings.configured and django_settings.DEBUG
+
+    @property
+    def channels(self) -> dict[str, ChannelQueue]:
+        """The channels where something or somebody waits; to be read only."""
+        return self._storage.channels
+
+    @property
+    def groups(self) -> dict[str, dict[str, float]]:
+        """When each channel joined, by group and channel; to be read only."""
+        return self._members.groups
 
     def stats(self) -> LayerStats:
-        """Return the counts so far."""
+        """Return what became of all messages so far."""
         with self._lock:
-            kept = self._stats
-            return LayerStats(kept.sent, kept.delivered, kept.dropped, kept.expired)
+            return self._storage.stats()
 
-    # Channels.
+    # One channel.
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:
-        """Send a message to one channel.
+        """Put a copy of a message into a channel.
+
+        To a consumer that has left it is counted as dropped, and no error.
 
         Raises:
-            ChannelFull: as many messages wait as its capacity allows.
-            NotAMessage: the message is no dictionary.
-            TypeError: the name is not valid.
+            BadMessage: the message is no dict.
+            ChannelFull: as many messages wait as the channel's capacity allows.
+            TypeError: the name is no channel name.
         """
-        check_message(message)
+        require_message(message)
         self.require_valid_channel_name(channel)
-        self._warn_of_content(message)
-        copied = copier(message)()
-        with self._lock:
-            self._expire()
-            self._stats.sent += 1
-            mailbox = self._mailboxes.get(channel)
-            is_delivered = mailbox is None and self._store(channel, copied)
-        if mailbox is not None:
-            is_delivered = mailbox.put_event(copied, self.get_capacity(channel))
-            self._note_put(1 if is_delivered else 0, [] if is_delivered else [channel])
-        elif not is_delivered:
+        if self._is_checking:
+            warn_of_content(message)
+        own = isolated(message)
+        live = self._mailboxes.get(channel)
+        if live is not None:
+            is_taken = live.mailbox.put_event(own, live.capacity)
+            self._count([] if is_taken else [live], sent=1)
+            is_taken = is_taken or live.is_gone()
+        else:
             with self._lock:
-                self._stats.dropped += 1
-        if not is_delivered:
-            raise ChannelFull(channel)
+                if len(self._storage) >= _SWEEP_FROM:
+                    self._sweep()
+                is_taken = self._put(channel, own)
+        if not is_taken:
+            raise ChannelFull(
+                f"channel {channel!r} is full: its capacity is"
+                f" {self.get_capacity(channel)} waiting messages."
+            )
 
     async def receive(self, channel: str) -> dict[str, Any]:
-        """Wait for the next message of a channel.
+        """Wait for the oldest message of a channel, and take it.
 
-        Several may wait for one channel; each message goes to one of them. A
-        cancelled ``receive()`` takes no message with it.
+        Several may wait, on any threads and loops; each message goes to one of
+        them. A ``receive()`` that is cancelled takes no message.
+
+        Raises:
+            RuntimeError: a consumer reads the channel.
+            TypeError: the name is no channel name.
         """
         self.require_valid_channel_name(channel)
+        if channel in self._mailboxes:
+            raise RuntimeError(
+                f"channel {channel!r} is read by its consumer; receive() on a name of"
+                f" new_channel() instead."
+            )
+        with self._lock:
+            self._sweep()
+        queue: ChannelQueue | None = None
         while True:
-            waiter: asyncio.Future[None] | None = None
             with self._lock:
-                self._expire()
-                entry = self.channels.get(channel)
-                if entry is None:
-                    entry = self.channels[channel] = ChannelQueue()
-                if entry.messages:
-                    _, message = entry.messages.popleft()
-                    self._stats.delivered += 1
-                    self._tidy(channel, entry)
+                is_woken = queue is not None
+                if queue is None or queue.empty():
+                    queue = self._storage.queue(channel)
+                message = self._storage.take(queue)
+                if message is not None:
                     return message
-                waiter = asyncio.get_running_loop().create_future()
-                entry.waiters.append(waiter)
+                # Woken, but somebody else was faster: first in line again.
+                waiter = self._storage.join(queue, in_front=is_woken)
             try:
-                await waiter
-            finally:
+                await waiter.future
+            except BaseException:
                 with self._lock:
-                    with contextlib.suppress(ValueError):
-                        entry.waiters.remove(waiter)
-                    self._tidy(channel, entry)
+                    self._storage.give_up(queue, waiter)
+                raise
 
     async def new_channel(self, prefix: str = "specific.") -> str:
-        """Return a channel name that nobody else has."""
-        return new_name(prefix)
+        """Return a channel name that nobody else has: ``<prefix>.inmemory!<12>``."""
+        return f"{prefix}.inmemory!{_letters(12)}"
 
     # Groups.
 
     async def group_add(self, group: str, channel: str) -> None:
-        """Let a channel receive what is sent to a group."""
+        """Add a channel to a group, or renew its membership.
+
+        A consumer that has left is not added.
+
+        Raises:
+            TypeError: a name is not valid.
+        """
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
         with self._lock:
-            members = self.groups.setdefault(group, {})
-            # Behind those that joined earlier: expiry looks at the first ones only.
-            members.pop(channel, None)
-            members[channel] = self._clock()
-            self._memberships.setdefault(channel, set()).add(group)
+            live = self._mailboxes.get(channel)
+            if live is not None or not _is_consumers(channel):
+                self._members.add(group, channel, self._clock(), live)
 
     async def group_discard(self, group: str, channel: str) -> None:
-        """Let a channel no longer receive what is sent to a group."""
+        """Take a channel out of a group; one that is not in it is no error.
+
+        Raises:
+            TypeError: a name is not valid.
+        """
         self.require_valid_channel_name(channel)
         self.require_valid_group_name(group)
         with self._lock:
-            self._leave(group, channel)
+            self._members.discard(group, channel)
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        """Send a message to all channels of a group.
+        """Put a copy of a message into each channel of a group.
 
-        Members whose channel is full miss it, which is counted and logged.
+        What a full channel refuses is counted, and logged once for a burst.
+
+        Raises:
+            BadMessage: the message is no dict.
+            TypeError: the name is no group name.
         """
-        check_message(message, "Message")
+        require_message(message, "Message")
         self.require_valid_group_name(group)
-        self._warn_of_content(message)
-        make = copier(message)
-        mailboxes: list[tuple[str, Mailbox]] = []
-        with self._lock:
-            self._expire()
-            self._expire_members(group)
-            members = self.groups.get(group, {})
-            self._stats.sent += len(members)
-            for channel in members:
-                mailbox = self._mailboxes.get(channel)
-                if mailbox is not None:
-                    mailboxes.append((channel, mailbox))
-                elif not self._store(channel, make()):
-                    self._stats.dropped += 1
-                    self._unlogged += 1
-        if self.channel_capacity:
-            lost = [
-                channel
-                for channel, mailbox in mailboxes
-                if not mailbox.put_event(make(), self.get_capacity(channel))
-            ]
-        else:
-            capacity = self.capacity
-            lost = [
-                channel
-                for channel, mailbox in mailboxes
-                if not mailbox.put_event(make(), capacity)
-            ]
-        self._note_put(len(mailboxes) - len(lost), lost)
-        self._log_full(group)
-
-    async def group_broadcast_frame(self, group: str, frame: Message) -> None:
-        """Send a frame to the sockets of a group; see ``layers.group_broadcast``."""
-        self.require_valid_group_name(group)
-        with self._lock:
-            self._expire_members(group)
-            members = self.groups.get(group, {})
-            known = self._mailboxes
-            mailboxes = [
-                (channel, known[channel]) for channel in members if channel in known
-            ]
-            self._stats.sent += len(mailboxes)
-        lost = [
-            channel
-            for channel, mailbox in mailboxes
-            if not mailbox.put_frame(frame, group)
+        if self._is_checking:
+            warn_of_content(message)
+        live, others = self._recipients(group)
+        copied: Callable[[dict[str, Any]], dict[str, Any]] = (
+            dict if is_flat(message) else isolated
+        )
+        refused = [
+            each
+            for each in live
+            if not each.mailbox.put_event(copied(message), each.capacity)
         ]
-        self._note_put(len(mailboxes) - len(lost), lost)
+        self._count(refused, sent=len(live))
+        lost = len(refused) + self._store_each(others, copied, message)
+        if lost:
+            self._losses.note(group, lost)
+
+    async def group_broadcast(
+        self,
+        group: str,
+        *,
+        text_data: str | None = None,
+        bytes_data: bytes | None = None,
+        json: object = MISSING,
+    ) -> None:
+        """Send one frame to the client of each consumer in a group.
+
+        All sockets share the frame, encoded once. Members that no consumer reads
+        get it as an event of the type ``bridge.broadcast``.
+
+        Raises:
+            ValueError: not exactly one of the three contents is given.
+            BadMessage: the content is of the wrong type, or no JSON.
+            TypeError: the name is no group name.
+        """
+        self.require_valid_group_name(group)
+        payload = broadcast_payload(text_data, bytes_data, json)
+        frame = broadcast_frame(payload)
+        live, others = self._recipients(group)
+        refused = [each for each in live if not each.mailbox.put_frame(frame, group)]
+        self._count(refused, sent=len(live))
+        lost = len(refused)
+        lost += self._store_each(others, dict, broadcast_event(group, payload))
+        if lost:
+            self._losses.note(group, lost)
 
     # Live consumers.
 
     async def open_mailbox(self, mailbox: Mailbox) -> str:
-        """Return a new channel whose messages go into ``mailbox``, without a task."""
-        name = new_name("specific.")
-        with self._lock:
-            self._mailboxes[name] = mailbox
+        """Let a consumer of the running loop read a new channel.
+
+        Returns:
+            The channel's name. Its messages go into the mailbox at once, and it
+            stays in its groups until ``close_mailbox``.
+        """
+        name = f"specific..inmemory!{_random.choice(string.digits)}{_letters(11)}"
+        # Of 50**11 names none comes twice.
+        capacity = self.get_capacity(name) or sys.maxsize
+        self._mailboxes[name] = LiveChannel.here(name, mailbox, capacity)
         return name
 
     def close_mailbox(self, channel: str) -> None:
-        """Forget a consumer: its channel leaves every group it is in."""
+        """End a consumer's channel: it leaves all groups, from any thread.
+
+        A second call, or one for another channel, does nothing.
+        """
         with self._lock:
-            self._mailboxes.pop(channel, None)
-            self._leave_all(channel)
+            if self._mailboxes.pop(channel, None) is not None:
+                self._members.leave(channel)
 
     # The whole layer.
 
     async def flush(self) -> None:
-        """Forget all messages and groups; live consumers keep their channels."""
+        """Drop all messages and memberships; live consumers keep their channels."""
         with self._lock:
-            for entry in self.channels.values():
-                self._stats.dropped += len(entry.messages)
-                entry.messages.clear()
-            self.channels.clear()
-            self.groups.clear()
-            self._memberships.clear()
-            self._deadlines.clear()
+            self._storage.clear()
+            self._members.clear()
 
     async def close(self) -> None:
-        """Do nothing: there is no connection."""
+        """Do nothing: the layer holds no connection."""
 
-    # The tables; the lock is held.
+    # Steps of more than one operation.
 
-    def _store(self, channel: str, message: dict[str, Any]) -> bool:
-        """Keep a message for whoever receives; tell whether there was room."""
-        entry = self.channels.get(channel)
-        if entry is None:
-            entry = self.channels[channel] = ChannelQueue()
-        if len(entry.messages) >= self.get_capacity(channel):
-            return False
-        deadline = self._clock() + self.expiry
-        entry.messages.append((deadline, message))
-        if not entry.is_watched:
-            entry.is_watched = True
-            heapq.heappush(self._deadlines, (deadline, channel))
-        for waiter in entry.waiters:
-            wake(waiter)
-        return True
-
-    def _tidy(self, channel: str, entry: ChannelQueue) -> None:
-        """Remove a channel that holds nothing and that nobody waits for."""
-        if entry.messages or entry.waiters:
-            return
-        if self.channels.get(channel) is entry:
-            del self.channels[channel]
-
-    def _expire(self) -> None:
-        """Drop the messages that have waited too long, and their channels' groups."""
-        now = self._clock()
-        deadlines = self._deadlines
-        while deadlines and deadlines[0][0] < now:
-            _, channel = heapq.heappop(deadlines)
-            entry = self.channels.get(channel)
-            if entry is None:
-                continue
-            entry.is_watched = False
-            before = len(entry.messages)
-            while entry.messages and entry.messages[0][0] < now:
-                entry.messages.popleft()
-            expired = before - len(entry.messages)
-            if expired:
-                self._stats.expired += expired
-                self._leave_all(channel)
-            if entry.messages:
-                entry.is_watched = True
-                heapq.heappush(deadlines, (entry.messages[0][0], channel))
-            self._tidy(channel, entry)
-
-    def _expire_members(self, group: str) -> None:
-        """End memberships that are too old, unless their consumer lives."""
-        members = self.groups.get(group)
-        if not members:
-            return
-        now = self._clock()
-        for channel, joined in list(members.items()):
-            if joined >= now - self.group_expiry:
-                return
-            if channel in self._mailboxes:
-                del members[channel]
-                members[channel] = now
-            else:
-                self._leave(group, channel)
-
-    def _leave(self, group: str, channel: str) -> None:
-        members = self.groups.get(group)
-        if members is not None:
-            members.pop(channel, None)
-            if not members:
-                del self.groups[group]
-        groups = self._memberships.get(channel)
-        if groups is not None:
-            groups.discard(group)
-            if not groups:
-                del self._memberships[channel]
-
-    def _leave_all(self, channel: str) -> None:
-        for group in tuple(self._memberships.get(channel, ())):
-            self._leave(group, channel)
-
-    # Counting; the lock is not held.
-
-    def _note_put(self, delivered: int, lost: list[str]) -> None:
+    def _recipients(self, group: str) -> tuple[list[LiveChannel], list[str]]:
+        """Return a group's members: those that consumers read, and the others."""
         with self._lock:
-            self._stats.delivered += delivered
-            self._stats.dropped += len(lost)
-            self._unlogged += len(lost)
-            gone = [
-                channel
-                for channel in lost
-                if (mailbox := self._mailboxes.get(channel)) and mailbox.is_gone
-            ]
-        for channel in gone:
-            self.close_mailbox(channel)
+            self._sweep()
+            return self._members.live(group), self._members.others(group)
 
-    def _log_full(self, group: str) -> None:
-        now = self._clock()
-        if not self._unlogged or now - self._logged_at < _LOG_EVERY:
-            return
+    def _store_each(
+        self,
+        channels: list[str],
+        copied: Callable[[dict[str, Any]], dict[str, Any]],
+        message: dict[str, Any],
+    ) -> int:
+        """Store a copy for each channel; return how many were refused."""
+        # The copies first: they may run a caller's code, which the lock must not.
+        pairs = [(channel, copied(message)) for channel in channels]
         with self._lock:
-            count, self._unlogged = self._unlogged, 0
-            self._logged_at = now
-        logger.warning(
-            "%d messages were dropped because their channels were full, the last of "
-            "them for group %r: its members receive more slowly than it is sent to",
-            count,
-            group,
-        )
+            return sum(not self._put(channel, own) for channel, own in pairs)
 
-    def _warn_of_content(self, message: dict[str, Any]) -> None:
-        """Say once, under DEBUG, what a layer that serialises would refuse."""
-        if self._has_warned or not django_settings.DEBUG:
-            return
-        try:
-            check_content(message)
-        except BadMessage as error:
-            self._has_warned = True
-            logger.warning(
-                "a layer between processes would refuse a message: %s", error
-            )
+    def _put(self, channel: str, own: dict[str, Any]) -> bool:
+        """Store a message, with the lock held; False if the channel is full."""
+        if _is_consumers(channel):
+            self._storage.sent += 1
+            self._storage.dropped += 1
+            return True
+        return self._storage.put(channel, own, self.expiry)
+
+    def _count(self, refused: list[LiveChannel], *, sent: int) -> None:
+        """Count what consumers took or refused, and forget those that are gone."""
+        with self._lock:
+            self._storage.sent += sent
+            self._storage.delivered += sent - len(refused)
+            self._storage.dropped += len(refused)
+        for each in refused:
+            if each.is_gone():
+                self.close_mailbox(each.name)
+
+    def _sweep(self) -> None:
+        self._storage.sweep()
+        self._members.expire(self._clock() - self.group_expiry)
+
+
+def _is_consumers(channel: str) -> bool:
+    return bool(_CONSUMERS.match(channel))
+
+
+def _letters(count: int) -> str:
+    return "".join(_random.choices(string.ascii_letters, k=count))

@@ -1,43 +1,105 @@
-"""The messages of one channel in memory, and who waits for them."""
+"""One channel in memory: the messages that wait in it and who waits for one.
+
+Nothing here locks: the layer does. Waiters may belong to several event loops.
+"""
 
 import asyncio
-import contextlib
-import secrets
-import string
 from collections import deque
 from typing import Any
 
-__all__ = ("ChannelQueue", "new_name", "wake")
+__all__ = ("ChannelQueue", "StoredMessage", "Waiter")
+
+
+class StoredMessage:
+    """A message that waits for a reader."""
+
+    __slots__ = ("deadline", "message", "number", "queue")
+
+    def __init__(
+        self,
+        number: int,
+        queue: "ChannelQueue",
+        deadline: float,
+        message: dict[str, Any],
+    ) -> None:
+        self.number = number
+        self.queue = queue
+        self.deadline = deadline
+        self.message = message
+
+
+class Waiter:
+    """One ``receive()`` that waits, on the loop it was called on."""
+
+    __slots__ = ("_loop", "future")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[None] = self._loop.create_future()
+
+    def wake(self) -> bool:
+        """Let it look for a message; False when its loop is closed.
+
+        May be called from any thread.
+        """
+        try:
+            self._loop.call_soon_threadsafe(_finish, self.future)
+        except RuntimeError:
+            return False
+        return True
+
+
+def _finish(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 class ChannelQueue:
-    """Messages that wait for a receiver, and receivers that wait for a message."""
+    """The messages of one channel, oldest first."""
 
-    __slots__ = ("is_watched", "messages", "waiters")
+    __slots__ = ("capacity", "messages", "name", "waiters")
 
-    def __init__(self) -> None:
-        self.messages: deque[tuple[float, dict[str, Any]]] = deque()
-        self.waiters: list[asyncio.Future[None]] = []
-        # There is an entry among the deadlines.
-        self.is_watched = False
+    def __init__(self, name: str, capacity: int) -> None:
+        self.name = name
+        self.capacity = capacity
+        self.messages: deque[StoredMessage] = deque()
+        self.waiters: deque[Waiter] = deque()
 
     def __len__(self) -> int:
         return len(self.messages)
 
+    def __bool__(self) -> bool:
+        return True
 
-def new_name(prefix: str) -> str:
-    """Return a channel name of this process that nobody else has."""
-    letters = "".join(secrets.choice(string.ascii_letters) for _ in range(12))
-    return f"{prefix}.inmemory!{letters}"
+    def qsize(self) -> int:
+        """Return how many messages wait."""
+        return len(self.messages)
 
+    def empty(self) -> bool:
+        """Tell whether no message waits."""
+        return not self.messages
 
-def wake(waiter: "asyncio.Future[None]") -> None:
-    """Let a receiver look again, on whichever loop it waits."""
-    # A closed loop has no receivers any more.
-    with contextlib.suppress(RuntimeError):
-        waiter.get_loop().call_soon_threadsafe(_set, waiter)
+    def full(self) -> bool:
+        """Tell whether the next message is refused; capacity 0 means no limit."""
+        return 0 < self.capacity <= len(self.messages)
 
+    def is_unused(self) -> bool:
+        """Tell whether nothing and nobody waits here."""
+        return not self.messages and not self.waiters
 
-def _set(waiter: "asyncio.Future[None]") -> None:
-    if not waiter.done():
-        waiter.set_result(None)
+    def wake_one(self) -> None:
+        """Wake the one that waits longest; those of closed loops are forgotten.
+
+        The woken one is no waiter any more: it takes a message, or waits again.
+        """
+        while self.waiters:
+            if self.waiters.popleft().wake():
+                return
+
+    def leave(self, waiter: Waiter) -> None:
+        """Note that a waiter gives up: it may have been woken for a message."""
+        try:
+            self.waiters.remove(waiter)
+        except ValueError:
+            if self.messages:
+                self.wake_one()

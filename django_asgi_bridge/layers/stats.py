@@ -1,25 +1,30 @@
-"""What a layer counts."""
+"""What became of the messages that a layer was given."""
 
 from dataclasses import dataclass
 
 __all__ = ("LayerStats",)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LayerStats:
-    """What became of the messages of one layer, in this process.
+    """The counters of a layer in this process, since it was made.
 
-    A message to a group counts once for each member. ``sent == delivered + dropped
-    + expired`` and what still waits.
+    They are of one moment, and ``sent == delivered + dropped + expired + waiting``
+    holds exactly. A message to a group counts once for each member.
 
     Attributes:
-        sent: messages that somebody sent.
-        delivered: received, or put into a live consumer's inbox.
-        dropped: left out because a queue was full or the receiver gone.
-        expired: left out because nobody received them in time.
+        sent: messages that were given to the layer, refused ones included.
+        delivered: messages that a ``receive()`` returned or a consumer took over;
+            what a consumer's own bounds drop later is counted there.
+        dropped: messages that a full channel or consumer refused, with
+            ``ChannelFull`` where one channel was meant; those that ``flush()``
+            removed; and those to a consumer that has left.
+        expired: messages that nobody read within the layer's ``expiry``.
+        waiting: messages that wait for a reader now.
     """
 
-    sent: int = 0
-    delivered: int = 0
-    dropped: int = 0
-    expired: int = 0
+    sent: int
+    delivered: int
+    dropped: int
+    expired: int
+    waiting: int

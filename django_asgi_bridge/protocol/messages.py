@@ -1,94 +1,151 @@
-"""What a message may consist of, so that a server or a layer can carry it.
+"""What a message may contain, where something has to carry it as bytes.
 
-These are rules alone. Specification: ASGI 3.0, "Events": byte strings, Unicode
-strings, integers of 64 bits, floats that are numbers, lists, dictionaries with
-string keys, booleans and None.
+Specification: ASGI, "Extra Coroutines and Message Formats"; WebSocket message
+format 2.5, "Send".
 """
 
 import math
-from typing import Any, Final, NoReturn
+from collections.abc import Mapping
+from typing import Any, Final
 
 from django_asgi_bridge.exceptions import BadMessage
 
-__all__ = ("NotAMessage", "check_content", "check_message")
+__all__ = ("check_frame", "check_message")
 
-_INTEGERS: Final = range(-(2**63), 2**64)
-_MAX_DEPTH: Final = 100
-_RESERVED: Final = "__asgi_channel__"
+_MIN_INTEGER: Final = -(2**63)
+_MAX_INTEGER: Final = 2**63 - 1
+_MAX_DEPTH: Final = 500
+"""Containers in containers; msgpack's own limit is 511."""
 
-
-class NotAMessage(BadMessage, AssertionError):
-    """What was sent to a layer is no dictionary, or uses a key of the layer's own.
-
-    If you see this: send a dictionary with a ``type``.
-    """
+_MAX_SHOWN: Final = 80
+"""Characters of a value that an error repeats."""
 
 
-def check_message(message: object, name: str = "message") -> None:
-    """Check what every layer refuses.
+def check_message(message: object, *, noun: str = "message") -> None:
+    """Refuse what ASGI forbids in a message.
 
-    Raises:
-        NotAMessage: it is no dictionary, or has a key that layers use themselves.
-    """
-    if not isinstance(message, dict):
-        raise NotAMessage(
-            f"{name} is not a dict: got {type(message).__name__}; send a dictionary "
-            "with a 'type'."
-        )
-    if _RESERVED in message:
-        raise NotAMessage(
-            f"{name} has the key {_RESERVED!r}, which channel layers use themselves."
-        )
-
-
-def check_content(value: object, path: str = "message", depth: int = 0) -> None:
-    """Check that a value is made of what ASGI allows alone.
+    Allowed are ``str`` that is valid Unicode, ``bytes``, ``int`` within 64 bits,
+    finite ``float``, ``bool``, ``None``, lists (tuples count as lists) and dicts
+    with ``str`` keys, 500 deep at most.
 
     Args:
-        path: what the error calls it.
-        depth: how deep the caller is.
+        noun: what the error calls the message; the key path begins with it.
 
     Raises:
-        BadMessage: it is not; the error names the key path.
+        BadMessage: names the path of what is wrong, as ``message['a'][3]``.
     """
-    kind = type(value)
-    if kind in _PLAIN:
+    if not isinstance(message, dict):
+        raise BadMessage(f"{noun} is {_shown(message)}; a message is a dict.")
+    # Not recursive: a message may be as deep as it likes to be refused.
+    pending: list[tuple[object, _Path]] = [(message, None)]
+    while pending:
+        value, path = pending.pop()
+        if isinstance(value, dict):
+            for key, item in value.items():
+                if type(key) is not str or not key.isascii():
+                    _check_key(key, noun, path)
+                if type(item) not in _PLAIN:
+                    pending.append((item, (key, path)))
+                elif type(item) is str and not item.isascii():
+                    _check_text(item, noun, (key, path))
+        elif isinstance(value, list | tuple):
+            pending.extend((item, (index, path)) for index, item in enumerate(value))
+        else:
+            _check_scalar(value, noun, path)
+            continue
+        if _depth(path) >= _MAX_DEPTH:
+            raise BadMessage(
+                f"{noun} has containers in containers beyond {_MAX_DEPTH} levels;"
+                f" one that contains itself cannot be carried."
+            )
+
+
+def check_frame(message: Mapping[str, Any], *, noun: str = "message") -> None:
+    """Refuse a ``websocket.send`` event without exactly one of text and bytes.
+
+    Raises:
+        BadMessage: both or neither of them are given, or one has the wrong type.
+    """
+    text, content = message.get("text"), message.get("bytes")
+    if (text is None) == (content is None):
+        given = "neither" if text is None else "both"
+        raise BadMessage(
+            f"{noun} is a 'websocket.send' event with {given} of 'text' and 'bytes';"
+            f" give exactly one of them."
+        )
+    if text is not None and not isinstance(text, str):
+        raise BadMessage(f"{noun}['text'] is {_shown(text)}; it must be a str.")
+    if content is not None and not isinstance(content, bytes):
+        raise BadMessage(f"{noun}['bytes'] is {_shown(content)}; it must be bytes.")
+
+
+_Path = tuple[object, "_Path"] | None
+"""The last key, and the path before it."""
+
+_PLAIN: Final = frozenset({bool, bytes, str, type(None)})
+
+
+def _check_key(key: object, noun: str, path: _Path) -> None:
+    if not isinstance(key, str):
+        raise BadMessage(
+            f"{_at(noun, path)} has the key {_shown(key)}; keys must be str."
+        )
+    _check_text(key, noun, (key, path))
+
+
+def _check_text(text: str, noun: str, path: _Path) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadMessage(
+            f"{_at(noun, path)} has the lone surrogate {text[error.start]!r} at"
+            f" position {error.start}; text must be valid Unicode."
+        ) from error
+
+
+def _check_scalar(value: object, noun: str, path: _Path) -> None:
+    if value is None or isinstance(value, bool | bytes):
         return
-    if depth > _MAX_DEPTH:
-        _refuse(path, f"it is nested deeper than {_MAX_DEPTH}")
-    if isinstance(value, bool | str | bytes | bytearray):
-        return
-    if isinstance(value, int):
-        if value not in _INTEGERS:
-            _refuse(path, f"{str(value)[:24]}... does not fit into 64 bits")
+    if isinstance(value, str):
+        _check_text(value, noun, path)
+    elif isinstance(value, int):
+        if not _MIN_INTEGER <= value <= _MAX_INTEGER:
+            raise BadMessage(
+                f"{_at(noun, path)} is an integer of {value.bit_length()} bits;"
+                f" it must be from -2**63 to 2**63 - 1."
+            )
     elif isinstance(value, float):
         if not math.isfinite(value):
-            _refuse(path, f"{value!r} is not a number that can be sent")
-    elif isinstance(value, dict):
-        _check_items(value, path, depth)
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            if type(item) not in _PLAIN:
-                check_content(item, f"{path}[{index}]", depth + 1)
+            raise BadMessage(f"{_at(noun, path)} is {value!r}; it must be finite.")
     else:
-        _refuse(
-            path,
-            f"a {kind.__name__} cannot be sent: make it a string, number, list or "
-            "dictionary first",
+        raise BadMessage(
+            f"{_at(noun, path)} is {_shown(value)}; it must be str, bytes, int, float,"
+            f" bool, None, a list or a dict."
         )
 
 
-# Nothing about these can be wrong.
-_PLAIN: Final = frozenset({str, bytes, bool, type(None)})
+def _at(noun: str, path: _Path) -> str:
+    keys = []
+    while path is not None:
+        key, path = path
+        keys.append(f"[{key!r}]")
+    return noun + "".join(reversed(keys))
 
 
-def _check_items(value: dict[Any, Any], path: str, depth: int) -> None:
-    for key, item in value.items():
-        if not isinstance(key, str):
-            _refuse(path, f"the key {key!r} is no string")
-        if type(item) not in _PLAIN:
-            check_content(item, f"{path}[{key!r}]", depth + 1)
+def _depth(path: _Path) -> int:
+    depth = 0
+    while path is not None:
+        _, path = path
+        depth += 1
+    return depth
 
 
-def _refuse(path: str, wrong: str) -> NoReturn:
-    raise BadMessage(f"{path}: {wrong}.")
+def _shown(value: object) -> str:
+    kind = type(value).__name__
+    try:
+        text = repr(value)
+    except Exception:
+        return f"of type {kind}"
+    if len(text) > _MAX_SHOWN:
+        text = f"{text[:_MAX_SHOWN]}…"
+    return f"{text} of type {kind}"

@@ -92,11 +92,6 @@ class Inbox:
 
     # What a layer calls, from any thread.
 
-    @property
-    def is_gone(self) -> bool:
-        """Whether the event loop is closed; see ``types.Mailbox``."""
-        return self._loop.is_closed()
-
     def put_event(self, message: dict[str, Any], capacity: int) -> bool:
         """Queue an event; see ``types.Mailbox``."""
         if self.refuses is not None and self.refuses(message):
