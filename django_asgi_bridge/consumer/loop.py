@@ -75,11 +75,14 @@ class HandlerLoop:
                 await self._handle_beside_each_other(worker)
             if self._inbox.end is not None:
                 await self._handle_last(worker, self._inbox.end)
-            if self._inbox.error is not None:
-                raise self._inbox.error
+        except StopConsumer:
+            if self._inbox.error is None:
+                raise
         finally:
             if self._grace is not None:
                 self._grace.cancel()
+        if self._inbox.error is not None:
+            raise self._inbox.error
 
     async def end(self, message: Message) -> None:
         """Handle the last message, unless that was done; its errors are logged."""

@@ -106,7 +106,7 @@ class Inbox:
         if has_lost:
             self.has_notices = True
             if not is_queued and events.policy is Overflow.CLOSE:
-                self._call(self.stop, 1013, _NO_ROOM)
+                self._call(self._overflow, _NO_ROOM)
         return self._call(self.wake) and is_queued
 
     def put_frame(self, frame: Message, key: str) -> bool:
@@ -147,7 +147,7 @@ class Inbox:
         if frames.dropped != dropped:
             self.has_notices = True
             if not is_queued and frames.policy is Overflow.CLOSE:
-                self.stop(1013, "too many messages wait for the connection")
+                self._overflow("too many messages wait for the connection")
         self.wake()
         return True
 
@@ -166,6 +166,9 @@ class Inbox:
         """Note the client's end: it is seen at once, and handled after its frames."""
         if self.socket is not None:
             self.socket.client_left()
+        self._end(message)
+
+    def _end(self, message: Message) -> None:
         self.is_disconnected = True
         if self.end is None:
             self.end = message
@@ -184,8 +187,13 @@ class Inbox:
         self.finish({"type": "websocket.disconnect", "code": 1006, "reason": ""})
 
     def stop(self, code: int, reason: str) -> None:
-        """End the connection from our side."""
-        self.finish({"type": "websocket.disconnect", "code": code, "reason": reason})
+        """Note that the socket has ended the connection from our side."""
+        self._end({"type": "websocket.disconnect", "code": code, "reason": reason})
+
+    def _overflow(self, why: str) -> None:
+        """Close, as the policy says."""
+        if self.socket is not None:
+            self.socket.give_up(why)
 
     # What the consumer's loop calls.
 

@@ -48,6 +48,7 @@ class Socket:
 
     __slots__ = (
         "_context",
+        "_is_closing",
         "_is_sending",
         "_line",
         "_loop",
@@ -88,6 +89,8 @@ class Socket:
         # Own sends that wait for their turn: the frames that go first, and who waits.
         self._line: list[tuple[int, Message, asyncio.Future[None]]] = []
         self._is_sending = False
+        # A close frame of ours waits.
+        self._is_closing = False
         self._writer: asyncio.Task[None] | None = None
         self._patience: asyncio.TimerHandle | None = None
         # Frames that a closed connection did not want.
@@ -116,6 +119,9 @@ class Socket:
                 logger.debug("%s after the end is left out", event["type"])
                 return
             self._check(event)
+            if self.state is SocketState.CONNECTING and following is not _OPEN:
+                # A refusal: the frames that waited for the accept have no client.
+                self._drop_frames()
             self.state = following
         elif self.is_strict:
             check_frame(event)
@@ -208,7 +214,7 @@ class Socket:
         is_queued = self._outbox.offer(frame, key, size)
         if self._outbox.dropped != before:
             if not is_queued and self._outbox.policy is Overflow.CLOSE:
-                self._give_up("too many frames wait for the client")
+                self.give_up("too many frames wait for the client")
             self._on_loss()
         if is_queued and not self._is_sending and self.state is _OPEN:
             self._start_writer()
@@ -267,15 +273,21 @@ class Socket:
         """Note that nobody reads any more: what waits is dropped and counted."""
         self.state = SocketState.CLOSED
         self._relax()
-        if self._outbox.drop_all():
-            self._on_loss()
+        self._drop_frames()
         while self._line:
             _, _, waiter = self._line.pop(0)
             if not waiter.done():
                 waiter.set_result(None)
 
+    def _drop_frames(self) -> None:
+        if self._outbox.drop_all():
+            self._on_loss()
+
     async def close(self) -> None:
         """End the writer; nothing is sent from here on."""
+        if self._is_closing and self._writer is not None:
+            # The close frame waits behind a send, for the send time-out at most.
+            await asyncio.wait([self._writer])
         self.client_left()
         writer = self._writer
         if writer is not None:
@@ -294,9 +306,18 @@ class Socket:
         self.client_left()
         self._on_stop(1011, "")
 
-    def _give_up(self, why: str) -> None:
-        """Close with 1013 as soon as the running send ends, or without it."""
+    def give_up(self, why: str) -> None:
+        """Close with 1013 (try again later) as soon as the running send ends.
+
+        If it does not end within the send time-out, the connection is left as it is.
+
+        Args:
+            why: the close reason.
+        """
+        if self.state is SocketState.CLOSED:
+            return
         self.state = SocketState.CLOSED
+        self._is_closing = True
         self._outbox.drop_all()
         waiter: asyncio.Future[None] = self._loop.create_future()
         close = {"type": "websocket.close", "code": _TRY_AGAIN_LATER, "reason": why}

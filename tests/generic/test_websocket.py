@@ -1,0 +1,338 @@
+"""The generic WebSocket consumers, as the contract with Channels tells them."""
+
+import json
+
+import pytest
+from django.core.exceptions import PermissionDenied
+from django.http import Http404
+
+from django_asgi_bridge.exceptions import (
+    AcceptConnection,
+    DenyConnection,
+    InvalidChannelLayerError,
+    Redirect,
+)
+from django_asgi_bridge.generic.websocket import (
+    AsyncJsonWebsocketConsumer,
+    AsyncWebsocketConsumer,
+    JsonWebsocketConsumer,
+    WebsocketConsumer,
+)
+from django_asgi_bridge.layers import BaseChannelLayer, channel_layers
+from django_asgi_bridge.testing import WebsocketCommunicator
+
+pytestmark = pytest.mark.asyncio
+
+CAN_REFUSE = {"websocket.http.response": {}}
+
+
+def both(method):
+    """Return an async and a sync consumer whose ``method`` is this sync function."""
+
+    class Sync(WebsocketConsumer):
+        """Runs it on a worker."""
+
+    class Async(AsyncWebsocketConsumer):
+        """Runs it on the loop, and sends what it returns."""
+
+    setattr(Sync, method.__name__, method)
+
+    async def as_coroutine(self, *args, **kwargs):
+        method(self, *args, **kwargs)
+
+    setattr(Async, method.__name__, as_coroutine)
+    return [Async, Sync]
+
+
+@pytest.mark.parametrize("base", [AsyncWebsocketConsumer, WebsocketConsumer])
+async def test_consumer_accepts_by_default(base):
+    client = WebsocketCommunicator(base.as_asgi(), "/")
+
+    assert await client.connect() == (True, None)
+    await client.disconnect()
+
+
+async def test_accept_passes_subprotocol_and_headers_on():
+    class Consumer(AsyncWebsocketConsumer):
+        async def connect(self):
+            await self.accept("v1", headers=[(b"x-a", b"b")])
+
+    client = WebsocketCommunicator(Consumer.as_asgi(), "/", subprotocols=["v1"])
+
+    assert await client.connect() == (True, "v1")
+    assert client.response_headers == [(b"x-a", b"b")]
+    await client.disconnect()
+
+
+def accepts(self):
+    raise AcceptConnection
+
+
+def denies(self):
+    raise DenyConnection
+
+
+@pytest.mark.parametrize(
+    ("raising", "answer"), [(accepts, (True, None)), (denies, (False, 1000))]
+)
+@pytest.mark.parametrize("index", [0, 1])
+async def test_connect_may_raise_its_answer(raising, answer, index):
+    def connect(self):
+        raising(self)
+
+    client = WebsocketCommunicator(both(connect)[index].as_asgi(), "/")
+
+    assert await client.connect() == answer
+    await client.disconnect()
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "header"),
+    [
+        (Http404(), 404, None),
+        (PermissionDenied(), 403, None),
+        (Redirect("/login/"), 302, (b"location", b"/login/")),
+        (Redirect("/new/", status=308), 308, (b"location", b"/new/")),
+    ],
+)
+@pytest.mark.parametrize("index", [0, 1])
+async def test_connect_may_refuse_by_an_exception(error, status, header, index):
+    def connect(self):
+        raise error
+
+    client = WebsocketCommunicator(
+        both(connect)[index].as_asgi(), "/", extensions=CAN_REFUSE
+    )
+
+    assert await client.connect() == (False, status)
+    assert header is None or header in client.denial["headers"]
+    await client.disconnect(1006)
+
+
+@pytest.mark.parametrize(
+    ("fallback", "expected"), [("refuse", (False, 4401)), ("accept_then_close", None)]
+)
+async def test_reject_without_the_extension_falls_back(fallback, expected):
+    class Consumer(AsyncWebsocketConsumer):
+        reject_fallback = fallback
+
+        async def connect(self):
+            await self.reject(401, "sign in first")
+
+    client = WebsocketCommunicator(Consumer.as_asgi(), "/")
+
+    answer = await client.connect()
+
+    if expected is not None:
+        assert answer == expected
+    else:
+        assert answer == (True, None)
+        event = await client.receive_output()
+        assert (event["code"], event["reason"]) == (4401, "Unauthorized")
+    await client.disconnect(1006)
+
+
+async def test_reject_sends_status_body_and_headers():
+    class Consumer(AsyncWebsocketConsumer):
+        async def connect(self):
+            await self.reject(429, "later", headers={"retry-after": "5"})
+
+    client = WebsocketCommunicator(Consumer.as_asgi(), "/", extensions=CAN_REFUSE)
+
+    assert await client.connect() == (False, 429)
+    assert client.denial["body"] == b"later"
+    assert (b"retry-after", b"5") in client.denial["headers"]
+    await client.disconnect(1006)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        ({"text": "a"}, ("a", None)),
+        ({"text": None, "bytes": b"b"}, (None, b"b")),
+        ({"text": "a", "bytes": None}, ("a", None)),
+        ({"bytes": b"b"}, (None, b"b")),
+        ({}, (None, None)),
+    ],
+)
+async def test_frame_reaches_receive(event, expected, index):
+    seen = []
+
+    def receive(self, text_data=None, bytes_data=None):
+        seen.append((text_data, bytes_data))
+
+    client = WebsocketCommunicator(both(receive)[index].as_asgi(), "/")
+    await client.connect()
+    await client.send_input({"type": "websocket.receive", **event})
+    await client.disconnect()
+
+    assert seen == [expected]
+
+
+async def test_send_sends_text_or_bytes_and_may_close():
+    class Consumer(AsyncWebsocketConsumer):
+        async def receive(self, text_data=None, bytes_data=None):
+            await self.send(text_data="")
+            await self.send(bytes_data=b"x", close=4000)
+
+    client = WebsocketCommunicator(Consumer.as_asgi(), "/")
+    await client.connect()
+    await client.send_to(text_data="go")
+
+    assert await client.receive_from() == ""
+    assert await client.receive_from() == b"x"
+    assert await client.receive_output() == {"type": "websocket.close", "code": 4000}
+    await client.disconnect()
+
+
+async def test_send_of_nothing_is_an_error():
+    class Consumer(AsyncWebsocketConsumer):
+        async def receive(self, text_data=None, bytes_data=None):
+            await self.send()
+
+    client = WebsocketCommunicator(Consumer.as_asgi(), "/")
+    await client.connect()
+    await client.send_to(text_data="go")
+
+    with pytest.raises(
+        ValueError, match="You must pass one of bytes_data or text_data"
+    ):
+        await client.receive_from()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "content"),
+    [
+        ({}, {}),
+        ({"code": True}, {}),
+        ({"code": 4001}, {"code": 4001}),
+        ({"code": 4001, "reason": "bye"}, {"code": 4001, "reason": "bye"}),
+    ],
+)
+async def test_close_names_what_it_is_given(arguments, content):
+    class Consumer(AsyncWebsocketConsumer):
+        async def receive(self, text_data=None, bytes_data=None):
+            await self.close(**arguments)
+
+    client = WebsocketCommunicator(Consumer.as_asgi(), "/")
+    await client.connect()
+    await client.send_to(text_data="go")
+
+    assert await client.receive_output() == {"type": "websocket.close", **content}
+    await client.disconnect()
+
+
+@pytest.mark.parametrize("base", [AsyncWebsocketConsumer, WebsocketConsumer])
+async def test_groups_need_a_layer_that_has_them(base):
+    class Consumer(base):
+        groups = ["room"]
+
+    channel_layers.set("default", None)
+    channel_layers.backends.pop("default", None)
+    client = WebsocketCommunicator(
+        type("Own", (Consumer,), {"channel_layer_alias": "no"}).as_asgi(), "/"
+    )
+
+    with pytest.raises(InvalidChannelLayerError, match="doesn't support groups"):
+        await client.connect()
+
+
+async def test_layer_without_groups_is_named_in_the_error():
+    class Bare(BaseChannelLayer):
+        async def new_channel(self, prefix="specific."):
+            return "specific.bare!1"
+
+        async def receive(self, channel):
+            import asyncio
+
+            await asyncio.Event().wait()
+
+    class Consumer(AsyncWebsocketConsumer):
+        channel_layer_alias = "bare"
+        groups = ["room"]
+
+    channel_layers.set("bare", Bare())
+    try:
+        client = WebsocketCommunicator(Consumer.as_asgi(), "/")
+        with pytest.raises((InvalidChannelLayerError, NotImplementedError)):
+            await client.connect()
+    finally:
+        channel_layers.backends.pop("bare")
+
+
+# JSON.
+
+
+class Json(AsyncJsonWebsocketConsumer):
+    async def receive_json(self, content, **kwargs):
+        await self.send_json({"got": content})
+
+
+class SyncJson(JsonWebsocketConsumer):
+    def receive_json(self, content, **kwargs):
+        self.send_json({"got": content})
+
+
+@pytest.mark.parametrize("consumer", [Json, SyncJson])
+async def test_json_goes_both_ways(consumer):
+    client = WebsocketCommunicator(consumer.as_asgi(), "/")
+    await client.connect()
+    await client.send_json_to({"a": [1, None, "ü"]})
+
+    assert await client.receive_json_from() == {"got": {"a": [1, None, "ü"]}}
+    await client.disconnect()
+
+
+@pytest.mark.parametrize("consumer", [Json, SyncJson])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{nonsense",
+        "NaN",
+        '{"a": Infinity}',
+        "[" * 100_000,
+        "9" * 5000,
+        '"\\ud800"',
+    ],
+    ids=["no json", "nan", "infinity", "deep", "long number", "half a pair"],
+)
+async def test_bad_json_closes_with_1007_and_no_traceback(consumer, text, caplog):
+    client = WebsocketCommunicator(consumer.as_asgi(), "/")
+    await client.connect()
+    await client.send_to(text_data=text)
+
+    event = await client.receive_output()
+
+    assert (event["type"], event["code"]) == ("websocket.close", 1007)
+    assert all(record.exc_info is None for record in caplog.records)
+    await client.disconnect()
+
+
+@pytest.mark.parametrize("consumer", [Json, SyncJson])
+@pytest.mark.parametrize("event", [{"bytes": b"{}"}, {"text": ""}])
+async def test_json_consumer_needs_text(consumer, event):
+    client = WebsocketCommunicator(consumer.as_asgi(), "/")
+    await client.connect()
+    await client.send_input({"type": "websocket.receive", **event})
+
+    with pytest.raises(ValueError, match="No text section for incoming WebSocket"):
+        await client.receive_output()
+
+
+async def test_json_encoding_can_be_overridden():
+    class Own(Json):
+        @classmethod
+        async def decode_json(cls, text_data):
+            return {"own": json.loads(text_data)}
+
+        @classmethod
+        async def encode_json(cls, content):
+            return f"own {json.dumps(content)}"
+
+    client = WebsocketCommunicator(Own.as_asgi(), "/")
+    await client.connect()
+    await client.send_json_to(1)
+
+    assert await client.receive_from() == 'own {"got": {"own": 1}}'
+    await client.disconnect()
