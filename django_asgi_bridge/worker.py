@@ -15,10 +15,6 @@ __all__ = ("Worker",)
 
 logger = logging.getLogger("django_asgi_bridge.worker")
 
-_WAITING = 1
-"""Messages handed to a consumer that has not asked for them: the others stay in
-the layer, where another worker may take them."""
-
 
 class Worker:
     """Receives from channels and hands each message to the channel's consumer.
@@ -56,6 +52,9 @@ class Worker:
         self.channel_layer = channel_layer
         self.max_applications = max_applications
         self.application_instances: dict[str, dict[str, Any]] = {}
+        # Taken for each message of a channel until its consumer asks for it: the
+        # others stay in the layer, where another worker may take them.
+        self._turns: dict[str, asyncio.Semaphore] = {}
         self._stopping: asyncio.Event | None = None
 
     def run(self) -> None:
@@ -101,12 +100,15 @@ class Worker:
         Raises:
             ValueError: a message has no type.
         """
+        turn = self._turns[channel] = asyncio.Semaphore(1)
         while True:
+            await turn.acquire()
             message = await self.channel_layer.receive(channel)
             if not message.get("type"):
                 raise ValueError("Worker received message with no type.")
             scope = {"type": "channel", "channel": channel}
-            await self.get_or_create_application_instance(channel, scope).put(message)
+            queue = self.get_or_create_application_instance(channel, scope)
+            queue.put_nowait(message)
 
     def get_or_create_application_instance(
         self, scope_id: str, scope: Scope
@@ -117,7 +119,7 @@ class Worker:
             while len(self.application_instances) >= self.max_applications:
                 oldest = next(iter(self.application_instances))
                 self.delete_application_instance(oldest)
-            details = self._start(scope_id, scope)
+            details = self._start(scope_id, scope, asyncio.Queue())
         # The one used last is the last to go.
         self.application_instances.pop(scope_id, None)
         self.application_instances[scope_id] = details
@@ -150,15 +152,23 @@ class Worker:
             exc_info=exception,
         )
 
-    def _start(self, scope_id: str, scope: Scope) -> dict[str, Any]:
-        queue: asyncio.Queue[Message] = asyncio.Queue(_WAITING)
+    def _start(
+        self, scope_id: str, scope: Scope, queue: "asyncio.Queue[Message]"
+    ) -> dict[str, Any]:
+        turn = self._turns.get(scope_id)
+
+        async def receive() -> Message:
+            message = await queue.get()
+            if turn is not None and turn.locked():
+                turn.release()
+            return message
 
         async def send(message: Message) -> None:
             await self.application_send(scope, message)
 
         adapt: Any = guarantee_single_callable
         serve = adapt(self.application)
-        future = asyncio.ensure_future(serve(scope, queue.get, send))
+        future = asyncio.ensure_future(serve(scope, receive, send))
         details = {"input_queue": queue, "future": future, "scope": scope}
         future.add_done_callback(lambda done: self._ended(scope_id, details, done))
         return details
@@ -168,8 +178,15 @@ class Worker:
     ) -> None:
         if self.application_instances.get(scope_id) is details:
             del self.application_instances[scope_id]
-        if not future.cancelled() and (error := future.exception()):
+        if future.cancelled():
+            return
+        if error := future.exception():
             self.application_exception(error, details)
+        if not details["input_queue"].empty():
+            # What it did not ask for is the next one's.
+            self.application_instances[scope_id] = self._start(
+                scope_id, details["scope"], details["input_queue"]
+            )
 
     async def _run_with_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -183,15 +200,13 @@ class Worker:
         instances = list(self.application_instances.values())
         if not instances:
             return
-        ends = [
-            asyncio.ensure_future(each["input_queue"].put({"type": "bridge.end"}))
-            for each in instances
-        ]
+        for each in instances:
+            each["input_queue"].put_nowait({"type": "bridge.end"})
         futures = [each["future"] for each in instances]
         _, running = await asyncio.wait(futures, timeout=self.grace)
-        for task in (*ends, *running):
+        for task in running:
             task.cancel()
-        await asyncio.gather(*ends, *running, return_exceptions=True)
+        await asyncio.gather(*running, return_exceptions=True)
         if running:
             logger.warning(
                 "%d handlers did not end within %g s and were cancelled",

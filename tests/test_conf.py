@@ -29,6 +29,7 @@ VALID = {
     "LIFESPAN": ["project.hooks.one"],
     "LIFESPAN_TIMEOUT": 3,
     "HEARTBEAT": 5.0,
+    "WEBSOCKET_ORIGINS": ["https://app.example.com"],
 }
 
 WRONG = [
@@ -55,6 +56,7 @@ WRONG = [
     ("ON_DISCONNECT", None),
     ("LIFESPAN", "project.hooks.one"),
     ("LIFESPAN", None),
+    ("WEBSOCKET_ORIGINS", "https://app.example.com"),
 ]
 
 OUT_OF_RANGE = [
@@ -111,6 +113,7 @@ def test_config_has_the_documented_defaults():
         "lifespan": (),
         "lifespan_timeout": 30.0,
         "heartbeat": 15.0,
+        "websocket_origins": (),
     }
 
 
@@ -120,7 +123,8 @@ def test_key_becomes_a_field(key):
     config = read_config({key: VALID[key]})
 
     value = getattr(config, key.lower())
-    assert value == (tuple(VALID[key]) if key == "LIFESPAN" else VALID[key])
+    given = VALID[key]
+    assert value == (tuple(given) if isinstance(given, list) else given)
     others = {name for name in FIELDS if name != key.lower()}
     assert all(getattr(config, name) == getattr(Config(), name) for name in others)
 

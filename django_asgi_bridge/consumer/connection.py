@@ -154,8 +154,13 @@ class Connection:
     async def _read(self) -> None:
         """Put what the server says into the inbox, until the client leaves."""
         receive, inbox = self._receive, self.inbox
+        # No client is behind a channel: what is read early would only be lost if a
+        # handler fails.
+        is_ahead = self._scope.get("type") != "channel"
         try:
             while True:
+                while not (is_ahead or inbox.is_asked):
+                    await inbox.wait_for_room()
                 message = await receive()
                 if message["type"] in _ENDS:
                     inbox.finish(_completed(message))

@@ -156,8 +156,13 @@ class Inbox:
         """How many layer events wait."""
         return len(self._events)
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether somebody waits for a message and none is there."""
+        return bool(self._waiters) and not self._frames
+
     async def wait_for_room(self) -> None:
-        """Wait until a message was taken, of either kind."""
+        """Wait until a message was taken, of either kind, or asked for."""
         room = self._loop.create_future()
         self._rooms.append(room)
         await room
@@ -221,6 +226,8 @@ class Inbox:
         """Wait for news of any kind; it may be for another waiter."""
         waiter = self._loop.create_future()
         self._waiters.append(waiter)
+        if self._rooms:
+            self._make_room()
         try:
             await waiter
         except asyncio.CancelledError:

@@ -31,6 +31,9 @@ class ApplicationCommunicator(AsgirefCommunicator):
         scope: the connection's.
     """
 
+    # For one that was never made completely: its arguments were refused.
+    _future: Any = None
+
     def __init__(self, application: Any, scope: dict[str, Any]) -> None:
         init: Any = super().__init__  # asgiref has no types
         init(_in_test(application), scope)

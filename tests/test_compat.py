@@ -1,0 +1,158 @@
+"""This package under the name of Channels, each time in a process of its own."""
+
+import itertools
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+SETTINGS = """
+import sys, types
+settings = sys.modules["compat_settings"] = types.ModuleType("compat_settings")
+{install}
+settings.__dict__.update(
+    SECRET_KEY="x",
+    USE_TZ=True,
+    ROOT_URLCONF="compat_settings",
+    urlpatterns=[],
+    ASGI_APPLICATION="compat_settings.application",
+    INSTALLED_APPS={apps!r},
+    CHANNEL_LAYERS={{"default": {{"BACKEND": "channels.layers.InMemoryChannelLayer"}}}},
+    DATABASES={{
+        "default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+    }},
+    STATIC_URL="static/",
+)
+import django
+django.setup()
+"""
+INSTALL = (
+    "from django_asgi_bridge.compat import install_as_channels\ninstall_as_channels()"
+)
+APPS = [
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+]
+
+
+def run(code, *, install=INSTALL, apps=("django_asgi_bridge",)):
+    """Run code in a project and return what it prints."""
+    script = SETTINGS.format(install=install, apps=[*apps, *APPS])
+    return subprocess.run(
+        [sys.executable, "-c", script + textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "compat_settings"},
+    )
+
+
+def test_modules_below_channels_are_our_own_objects():
+    done = run(
+        """
+        import importlib, pkgutil
+        import django_asgi_bridge
+        names = [
+            "auth", "consumer", "db", "exceptions", "generic.http",
+            "generic.websocket", "layers", "management.commands.runworker",
+            "middleware", "routing", "security.websocket", "sessions", "testing",
+            "testing.live", "utils", "worker",
+        ]
+        for name in names:
+            theirs = importlib.import_module(f"channels.{name}")
+            ours = importlib.import_module(f"django_asgi_bridge.{name}")
+            assert theirs is ours, name
+            assert ours.__spec__.name == ours.__name__, name
+        import channels
+        assert channels.__version__ == "4.3.2"
+        assert channels.DEFAULT_CHANNEL_LAYER == "default"
+        print(type(channels.layers.get_channel_layer()).__module__)
+        """
+    )
+
+    assert done.stdout == "django_asgi_bridge.layers.memory\n", done.stderr
+
+
+def test_patches_by_dotted_name_reach_our_modules():
+    done = run(
+        """
+        from unittest import mock
+        import django_asgi_bridge.db, django_asgi_bridge.layers
+        with mock.patch("channels.db.close_old_connections") as patched:
+            assert django_asgi_bridge.db.close_old_connections is patched
+        with mock.patch("channels.layers.get_channel_layer") as patched:
+            assert django_asgi_bridge.layers.get_channel_layer is patched
+        print("ok")
+        """
+    )
+
+    assert done.stdout == "ok\n", done.stderr
+
+
+def test_unknown_module_is_not_found():
+    done = run("import channels.nothing")
+
+    assert "No module named 'channels.nothing'" in done.stderr
+
+
+def test_calling_it_twice_does_nothing():
+    done = run("print('ok')", install=f"{INSTALL}\ninstall_as_channels()")
+
+    assert done.stdout == "ok\n", done.stderr
+
+
+def test_it_comes_too_late_after_channels_itself():
+    late = f"sys.modules['channels'] = types.ModuleType('channels')\n{INSTALL}"
+    done = run("", install=late)
+
+    assert "call it first in the settings module" in done.stderr
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_channels_may_be_listed_as_an_app(is_listed):
+    apps = ["channels", "django_asgi_bridge"] if is_listed else ["django_asgi_bridge"]
+    done = run(
+        """
+        from django.apps import apps
+        from django.core.management import call_command, get_commands
+        call_command("check", verbosity=0)
+        assert "runworker" in get_commands()
+        print([config.label for config in apps.get_app_configs()][:2])
+        """,
+        apps=apps,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert ("'channels'" in done.stdout) == is_listed
+
+
+@pytest.mark.parametrize(
+    "apps",
+    [
+        order
+        for size in (1, 2, 3)
+        for order in itertools.permutations(
+            ["channels", "daphne", "django_asgi_bridge"], size
+        )
+    ],
+    ids=" ".join,
+)
+def test_every_combination_of_apps_starts(apps):
+    """With the real Channels and daphne."""
+    for name in set(apps) - {"django_asgi_bridge"}:
+        pytest.importorskip(name)
+    done = run(
+        """
+        from django.core.management import call_command
+        call_command("check", verbosity=0)
+        print("ok")
+        """,
+        install="",
+        apps=apps,
+    )
+
+    assert done.stdout.endswith("ok\n"), done.stderr
