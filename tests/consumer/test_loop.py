@@ -805,7 +805,7 @@ async def test_thousand_connections_leave_nothing(layer):
         wire.say("x")
         await wire.until(wire.texts)
         await wire.leave()
-    del wire, Echo.last
+    wire = Echo.last = None
     gc.collect()
 
     assert len(alive) == 0

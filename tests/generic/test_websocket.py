@@ -225,14 +225,8 @@ async def test_close_names_what_it_is_given(arguments, content):
 
 @pytest.mark.parametrize("base", [AsyncWebsocketConsumer, WebsocketConsumer])
 async def test_groups_need_a_layer_that_has_them(base):
-    class Consumer(base):
-        groups = ["room"]
-
-    channel_layers.set("default", None)
-    channel_layers.backends.pop("default", None)
-    client = WebsocketCommunicator(
-        type("Own", (Consumer,), {"channel_layer_alias": "no"}).as_asgi(), "/"
-    )
+    members = {"groups": ["room"], "channel_layer_alias": "nobody"}
+    client = WebsocketCommunicator(type("Own", (base,), members).as_asgi(), "/")
 
     with pytest.raises(InvalidChannelLayerError, match="doesn't support groups"):
         await client.connect()

@@ -1,5 +1,7 @@
 """The user of a scope, as the contract with Channels tells it."""
 
+from typing import Any
+
 import pytest
 from django.contrib.auth import (
     BACKEND_SESSION_KEY,
@@ -32,7 +34,7 @@ class AuthTests(TestCase):
 
     def setUp(self):
         self.user = get_user_model().objects.create_user("bob", password="old")
-        self.scope = {"session": SessionStore()}
+        self.scope: dict[str, Any] = {"session": SessionStore()}
         self.signals = []
         for name, signal in (("in", user_logged_in), ("out", user_logged_out)):
 
