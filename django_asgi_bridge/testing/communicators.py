@@ -7,14 +7,15 @@ connections, and so the transaction, of the test.
 
 import asyncio
 import contextlib
+import contextvars
 import json
+import time
 from collections.abc import Iterable, Mapping
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 from urllib.parse import unquote, urlparse
 
 from asgiref.compatibility import guarantee_single_callable
-from asgiref.testing import ApplicationCommunicator as AsgirefCommunicator
 
 from django_asgi_bridge.testing.worker import connections_of_test
 
@@ -23,21 +24,38 @@ __all__ = ("ApplicationCommunicator", "HttpCommunicator", "WebsocketCommunicator
 _INTERNAL_ERROR = 1011
 
 
-class ApplicationCommunicator(AsgirefCommunicator):
+class ApplicationCommunicator:
     """Runs an application for one scope; sends it events and receives its own.
 
     Args:
         application: an ASGI application, of version 2 or 3.
         scope: the connection's.
+
+    Attributes:
+        input_queue: events for the application.
+        output_queue: events from it.
     """
 
-    # For one that was never made completely: its arguments were refused.
-    _future: Any = None
-
     def __init__(self, application: Any, scope: dict[str, Any]) -> None:
-        init: Any = super().__init__  # asgiref has no types
-        init(_in_test(application), scope)
+        self.application = _in_test(application)
+        self.scope = scope
+        self.input_queue: asyncio.Queue[Any] = asyncio.Queue()
+        self.output_queue: asyncio.Queue[Any] = asyncio.Queue()
+        self._future: asyncio.Future[Any] | None = None
         self._name = _name_of(application)
+
+    @property
+    def future(self) -> "asyncio.Future[Any]":
+        """The application's task; it starts when it is first asked for."""
+        if self._future is None:
+            self._future = asyncio.get_running_loop().create_task(
+                self.application(
+                    self.scope, self.input_queue.get, self.output_queue.put
+                ),
+                # What the test has set is not seen, as under a server.
+                context=contextvars.Context(),
+            )
+        return self._future
 
     async def send_input(self, message: Mapping[str, Any]) -> None:
         """Let the application receive an event.
@@ -79,6 +97,22 @@ class ApplicationCommunicator(AsgirefCommunicator):
                 self.future.result()
         return event
 
+    async def receive_nothing(
+        self, timeout: float = 0.1, interval: float = 0.01
+    ) -> bool:
+        """Tell whether the application sends no event for a time.
+
+        Args:
+            timeout: seconds to watch.
+            interval: seconds between two looks.
+        """
+        if self.future.done():
+            self.future.result()
+        end = time.monotonic() + timeout
+        while self.output_queue.empty() and time.monotonic() < end:
+            await asyncio.sleep(interval)
+        return self.output_queue.empty()
+
     async def wait(self, timeout: float = 1) -> None:
         """Wait for the application's end.
 
@@ -95,6 +129,26 @@ class ApplicationCommunicator(AsgirefCommunicator):
             )
         with contextlib.suppress(asyncio.CancelledError):
             self.future.result()
+
+    def stop(self, exceptions: bool = True) -> None:
+        """Cancel the application, unless it has ended.
+
+        Args:
+            exceptions: raise what an application that has ended raised.
+        """
+        future = self._future
+        if future is None:
+            return
+        if not future.done():
+            future.cancel()
+        elif exceptions:
+            future.result()
+
+    def __del__(self) -> None:
+        # A closed loop cannot cancel anything any more; an application that
+        # failed has been asked for its error, or nobody wants it.
+        with contextlib.suppress(RuntimeError, AttributeError):
+            self.stop(exceptions=False)
 
     async def _cancel(self) -> None:
         self.future.cancel()

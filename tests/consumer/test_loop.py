@@ -800,12 +800,16 @@ async def test_thousand_connections_leave_nothing(layer):
 
     app = Counted.as_asgi()
     tasks = len(asyncio.all_tasks())
-    for _ in range(1000):
+
+    async def cycle():
         wire = await Wire(app).open()
         wire.say("x")
         await wire.until(wire.texts)
         await wire.leave()
-    wire = Echo.last = None
+
+    for _ in range(1000):
+        await cycle()
+    Echo.last = None
     gc.collect()
 
     assert len(alive) == 0

@@ -33,7 +33,8 @@ class OfChannelsRedis(ChannelLayerConformance):
     def _redis(self, redis_url):
         pytest.importorskip("channels_redis")
         self.url = redis_url
-        self.channel_full = import_string("channels.exceptions.ChannelFull")
+        full = import_string("channels.exceptions.ChannelFull")
+        setattr(type(self), "channel_full", full)  # noqa: B010 - it is the class'
 
     def make_layer(self, **config):
         prefix = f"t{uuid.uuid4().hex[:12]}"
