@@ -15,7 +15,7 @@ from django.urls import ResolverMatch, URLPattern, URLResolver, get_resolver
 from django.urls.resolvers import LocalePrefixPattern
 from django.utils.translation import get_language
 
-from django_asgi_bridge.conf import django_settings as settings
+from django_asgi_bridge.conf import read_setting
 from django_asgi_bridge.http.djangos import iscoroutinefunction
 from django_asgi_bridge.http.marks import disconnect_policy, does_stream_body
 
@@ -54,7 +54,7 @@ class Look:
         return bool(
             self.match is not None
             and not hasattr(request, "urlconf")
-            and self.leads(request.path_info, settings.ROOT_URLCONF)
+            and self.leads(request.path_info, read_setting("ROOT_URLCONF"))
             and (self.language is None or self.language == get_language())
         )
 
@@ -66,7 +66,7 @@ def look_at(path_info: str, urlconf: Any, default_policy: str) -> Look:
         urlconf: the URLconf to look in; ``None`` for ``ROOT_URLCONF``.
         default_policy: for views that were not marked by ``@on_disconnect``.
     """
-    urlconf = urlconf or settings.ROOT_URLCONF
+    urlconf = urlconf or read_setting("ROOT_URLCONF")
     language = None
     try:
         resolver = get_resolver(urlconf)

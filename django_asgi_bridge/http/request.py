@@ -10,11 +10,11 @@ from typing import Any
 
 from django.core.exceptions import BadRequest
 from django.core.handlers.asgi import ASGIRequest as DjangoASGIRequest
-from django.core.handlers.asgi import get_script_prefix
 
 from django_asgi_bridge.conf import django_settings as settings
 from django_asgi_bridge.http import extensions
 from django_asgi_bridge.http.body import IncomingBody
+from django_asgi_bridge.http.place import script_prefix
 from django_asgi_bridge.protocol.request import (
     meta_from_headers,
     server_name_port,
@@ -46,7 +46,7 @@ class ASGIRequest(DjangoASGIRequest):
         self._read_started = False
         self.resolver_match = None
         self.path = scope["path"]
-        self.script_name = get_script_prefix(scope)
+        self.script_name = script_prefix(scope)
         _, self.path_info = split_path(self.path, self.script_name)
         self.method = scope["method"].upper()
         query = scope.get("query_string", "")

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from django_asgi_bridge.conf import django_settings as settings
+from django_asgi_bridge.conf import read_setting
 from django_asgi_bridge.exceptions import PoolBusy
 from django_asgi_bridge.http.contracts import Dispatcher
 from django_asgi_bridge.http.djangos import Request, Response, iscoroutinefunction
@@ -195,7 +195,9 @@ class ViewStep:
 
 async def _resolve_user(request: Request, exchange: Exchange) -> None:
     """Load what a view of a signed-in visitor could only load in a thread."""
-    if settings.SESSION_COOKIE_NAME in request.COOKIES and hasattr(request, "user"):
+    if read_setting("SESSION_COOKIE_NAME") in request.COOKIES and hasattr(
+        request, "user"
+    ):
         await exchange.lease.run(_load_user, request, pins=PINS_NOTHING)
 
 

@@ -33,6 +33,9 @@ from django_asgi_bridge.threads.jobs import (
     CallBack,
     FutureJob,
     current_trip,
+)
+from django_asgi_bridge.threads.locals import (
+    LocalView,
     rehome_locals,
     unshare_locals,
 )
@@ -90,7 +93,7 @@ class Lease(Hold):
         """
         unshare_locals()
         current_lease.set(self)
-        if getattr(AsyncToSync.executors, "current", None) is not None:
+        if _executors.get("current") is not None:
             self.is_direct = False
             return
         SyncToAsync.thread_sensitive_context.set(_thread_sensitive_context())
@@ -189,6 +192,9 @@ class Lease(Hold):
 current_lease: contextvars.ContextVar[Lease] = contextvars.ContextVar(
     "django_asgi_bridge.lease"
 )
+
+
+_executors = LocalView(AsyncToSync.executors)
 
 
 def lease_of_context() -> Lease | None:
