@@ -192,8 +192,9 @@ class ASGIHandler(DjangoASGIHandler):
         except ClientDisconnected:
             logger.debug("the client left: %s", exchange.scope["path"])
         finally:
-            exchange.stop_listening()
-            exchange.take_cancel()
+            if exchange.has_waited:
+                exchange.stop_listening()
+                exchange.take_cancel()
             if not exchange.is_answered:
                 # Nothing may be sent from the background any more.
                 exchange.is_disconnected = True
@@ -208,7 +209,7 @@ class ASGIHandler(DjangoASGIHandler):
                 await self._start_lazily(exchange)
             body = await open_body(self, exchange)
             if body is not None:
-                use_script_prefix(script_prefix(exchange.scope))
+                use_script_prefix(exchange.prefix)
                 await fire_started(exchange, type(self))
                 exchange.response = await self._respond(exchange, body)
             elif exchange.refusal is not None:
@@ -243,7 +244,8 @@ class ASGIHandler(DjangoASGIHandler):
             strict_paths=config.strict_paths,
         )
         if exchange.refusal is None:
-            _, path_info = split_path(scope["path"], script_prefix(scope))
+            prefix = exchange.prefix = script_prefix(scope)
+            _, path_info = split_path(scope["path"], prefix)
             urlconf = getattr(self.request_class, "urlconf", None)
             exchange.see(look_at(path_info, urlconf, config.on_disconnect))
         return exchange

@@ -6,9 +6,8 @@ right by the real one.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.http import HttpRequest
 from django.urls import ResolverMatch, URLPattern, URLResolver, get_resolver
@@ -16,14 +15,12 @@ from django.urls.resolvers import LocalePrefixPattern
 from django.utils.translation import get_language
 
 from django_asgi_bridge.conf import read_setting
-from django_asgi_bridge.http.djangos import iscoroutinefunction
-from django_asgi_bridge.http.marks import disconnect_policy, does_stream_body
+from django_asgi_bridge.http.marks import Marks, marks_of
 
 __all__ = ("Look", "look_at")
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """What the early look at a URL found.
 
     Attributes:
@@ -32,8 +29,7 @@ class Look:
         language: the active language where the URLconf has patterns that depend
             on it, else ``None``.
         match: what it resolves to, ``None`` when it does not.
-        is_async: the view is a coroutine function.
-        streams_body: the view was marked with ``@streams_body``.
+        marks: what is known of the view.
         policy: what becomes of the view when its client leaves.
     """
 
@@ -41,8 +37,7 @@ class Look:
     urlconf: Any
     language: str | None
     match: ResolverMatch | None
-    is_async: bool
-    streams_body: bool
+    marks: Marks
     policy: str
 
     def leads(self, path_info: str, urlconf: Any) -> bool:
@@ -74,17 +69,13 @@ def look_at(path_info: str, urlconf: Any, default_policy: str) -> Look:
         match = resolver.resolve(path_info)
     except Exception:
         # Not found, or an error that the real look will meet in its place.
-        return Look(path_info, urlconf, language, None, False, False, default_policy)
-    view = match.func
-    return Look(
-        path_info,
-        urlconf,
-        language,
-        match,
-        iscoroutinefunction(view),
-        does_stream_body(view),
-        disconnect_policy(view, default_policy),
-    )
+        return Look(path_info, urlconf, language, None, _NO_MARKS, default_policy)
+    marks = marks_of(match.func)
+    policy = marks.policy or default_policy
+    return Look(path_info, urlconf, language, match, marks, policy)
+
+
+_NO_MARKS = Marks()
 
 
 @lru_cache(maxsize=16)

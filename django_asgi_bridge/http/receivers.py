@@ -39,16 +39,6 @@ def is_watched() -> bool:
     return not is_from(Signal._live_receivers, "django.dispatch.dispatcher")
 
 
-def started_audience() -> Audience:
-    """Return who listens to ``request_started`` now."""
-    return _STARTED.look()
-
-
-def finished_audience() -> Audience:
-    """Return who listens to ``request_finished`` now."""
-    return _FINISHED.look()
-
-
 class _Stage:
     """One signal; its receivers are looked at anew only when they changed."""
 
@@ -58,6 +48,7 @@ class _Stage:
         self._audience = Audience((), False)
 
     def look(self) -> Audience:
+        """Return who listens now."""
         entries = self._signal.receivers
         seen = self._seen
         if len(entries) != len(seen) or not all(map(operator.is_, entries, seen)):
@@ -82,5 +73,5 @@ def _audience_of(entries: list[Any]) -> Audience:
     return Audience(tuple(own), has_others)
 
 
-_STARTED = _Stage(signals.request_started)
-_FINISHED = _Stage(signals.request_finished)
+started_audience = _Stage(signals.request_started).look
+finished_audience = _Stage(signals.request_finished).look

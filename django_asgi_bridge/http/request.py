@@ -71,11 +71,15 @@ class ASGIRequest(DjangoASGIRequest):
         )
         meta.update(meta_from_headers(scope.get("headers") or ()))
         self.META = meta
-        if len(meta.get("CONTENT_TYPE", "")) > _MAX_CONTENT_TYPE:
-            raise BadRequest(
-                f"the Content-Type header is longer than {_MAX_CONTENT_TYPE} characters"
-            )
-        self._set_content_type_params(meta)  # type: ignore[attr-defined]  # private
+        if "CONTENT_TYPE" in meta:
+            if len(meta["CONTENT_TYPE"]) > _MAX_CONTENT_TYPE:
+                raise BadRequest(
+                    "the Content-Type header is longer than "
+                    f"{_MAX_CONTENT_TYPE} characters"
+                )
+            self._set_content_type_params(meta)  # type: ignore[attr-defined]  # private
+        else:
+            self.content_type, self.content_params = "", {}
         self._stream = body_file
 
     @property
@@ -140,9 +144,11 @@ class ASGIRequest(DjangoASGIRequest):
 
     def close(self) -> None:
         """Close the uploaded files and the body."""
-        stream: object = self._stream
-        if stream is not None:
+        stream: Any = self._stream
+        if hasattr(self, "_files"):
             super().close()
+        elif stream is not None:
+            stream.close()
 
     # Extensions; each is also a function of django_asgi_bridge.http.
 

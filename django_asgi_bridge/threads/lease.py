@@ -96,7 +96,9 @@ class Lease(Hold):
         if _executors.get("current") is not None:
             self.is_direct = False
             return
-        SyncToAsync.thread_sensitive_context.set(_thread_sensitive_context())
+        SyncToAsync.thread_sensitive_context.set(
+            _shared[0] if _shared else _thread_sensitive_context()
+        )
         # A tool that watches SyncToAsync must see every call.
         self.is_direct = _is_asgirefs_own(SyncToAsync.__call__)
 
@@ -225,6 +227,7 @@ def _thread_sensitive_context() -> ThreadSensitiveContext:
     return _shared[0]
 
 
+@functools.lru_cache(maxsize=16)
 def _is_asgirefs_own(function: Any) -> bool:
     return getattr(function, "__globals__", {}).get("__name__") == "asgiref.sync"
 
