@@ -49,9 +49,10 @@ async def deliver_last(exchange: Exchange) -> None:
         return
     exchange.last_message = None
     await exchange.send(message)
-    if exchange.order.state is not ResponseState.TRAILERS:
+    response = exchange.response
+    if response is None or exchange.order.state is not ResponseState.TRAILERS:
         return
-    trailers = trailers_of(exchange.response)
+    trailers = trailers_of(response)
     if trailers is not None:
         encoded = encode_headers(trailers.items(), (), lower=True)
         await exchange.send(

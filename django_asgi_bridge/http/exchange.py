@@ -187,15 +187,18 @@ class Exchange:
 
     def start_listening(self) -> None:
         """Watch for the client leaving, in a task that ends with the request."""
-        if self.listener is None and not self.is_disconnected:
+        is_over = self.is_answered or self.is_disconnected
+        if self.listener is None and not is_over:
             loop = asyncio.get_running_loop()
-            self.listener = loop.create_task(self._listen())
+            self.listener = _start_task(loop, self._listen())
 
     def stop_listening(self) -> None:
         """End the watch; the client's leaving means nothing from now on."""
         self.stop_body_timer()
-        if self.listener is not None:
-            self.listener.cancel()
+        listener, self.listener = self.listener, None
+        if listener is not None:
+            # Both may go at once: the error in it refers to this object.
+            listener.cancel()
 
     def take_cancel(self) -> bool:
         """Tell whether a cancellation of the task was this exchange's own doing."""
@@ -258,6 +261,12 @@ class Exchange:
             # ASGI 2.4: what send() raises when the client has left.
             self.is_disconnected = True
             raise ClientDisconnected("the client left") from error
+
+
+# From Python 3.12 on a task can take its first step at once.
+_start_task: Callable[..., "asyncio.Task[None]"] = getattr(
+    asyncio, "eager_task_factory", asyncio.AbstractEventLoop.create_task
+)
 
 
 def exchange_of(request: Request) -> Exchange:

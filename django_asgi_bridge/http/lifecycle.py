@@ -131,7 +131,7 @@ def finish_inline(exchange: Exchange, response: Response) -> None:
         named = {"signal": signals.request_finished, "sender": response._handler_class}
         _call_all_robust(sync, named)
         return
-    if not view_of(caches._connections).is_empty():
+    if not view_of(vars(caches)["_connections"]).is_empty():
         close_caches()
     if not exchange.lease.is_direct:
         reset_urlconf(None)

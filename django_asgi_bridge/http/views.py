@@ -55,7 +55,9 @@ class ViewStep:
         if response is None:
             view = handler.make_view_atomic(callback)
             try:
-                response = _blocking(view, call_async)(request, *args, **kwargs)
+                if view is not callback or exchange.marks_of(view).is_async:
+                    view = _blocking(view, call_async)
+                response = view(request, *args, **kwargs)
             except Exception as error:
                 response = self._exception_response(error, request, call_async)
         # Closed at the end even if a cancellation keeps it from being sent.
