@@ -17,6 +17,7 @@ from typing import Any
 from asgiref.sync import SyncToAsync
 
 from django_asgi_bridge.threads.locals import rehome_locals
+from django_asgi_bridge.threads.waking import bell_of_loop
 from django_asgi_bridge.threads.worker import PINS_NOTHING
 
 __all__ = (
@@ -52,6 +53,7 @@ class TripJob:
 
     __slots__ = (
         "args",
+        "bell",
         "callback",
         "context",
         "error",
@@ -81,6 +83,7 @@ class TripJob:
         self.args = args
         self.context = context
         self.loop = loop
+        self.bell = bell_of_loop(loop)
         self.pins = pins
         self.is_patient = is_patient
         self.resumes = None
@@ -122,11 +125,7 @@ class TripJob:
 
     def wake_driver(self) -> None:
         """Wake the driver: the trip is over, or it calls back."""
-        try:
-            self.loop.call_soon_threadsafe(self.wake)
-        except RuntimeError:
-            # The loop was closed under us: nobody waits any more.
-            return
+        self.bell.call(self.wake)
 
     def wake(self) -> None:
         """Wake the driver, from the event loop's own thread."""
