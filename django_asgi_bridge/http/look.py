@@ -5,17 +5,15 @@ body and which policy. A look that fails, or that middleware overrules, is put
 right by the real one.
 """
 
-from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from django.http import HttpRequest
-from django.urls import ResolverMatch, URLPattern, URLResolver, get_resolver
-from django.urls.resolvers import LocalePrefixPattern
+from django.urls import ResolverMatch, get_resolver
 from django.utils.translation import get_language
 
 from django_asgi_bridge.conf import read_setting
 from django_asgi_bridge.http.marks import Marks, marks_of
+from django_asgi_bridge.http.routes import routes_of
 
 __all__ = ("Look", "look_at")
 
@@ -64,9 +62,9 @@ def look_at(path_info: str, urlconf: Any, default_policy: str) -> Look:
     urlconf = urlconf or read_setting("ROOT_URLCONF")
     language = None
     try:
-        resolver = get_resolver(urlconf)
-        language = get_language() if _depends_on_language(resolver) else None
-        match = resolver.resolve(path_info)
+        routes = routes_of(get_resolver(urlconf))
+        language = get_language() if routes.depends_on_language else None
+        match = routes.resolve(path_info)
     except Exception:
         # Not found, or an error that the real look will meet in its place.
         return Look(path_info, urlconf, language, None, _NO_MARKS, default_policy)
@@ -76,25 +74,3 @@ def look_at(path_info: str, urlconf: Any, default_policy: str) -> Look:
 
 
 _NO_MARKS = Marks()
-
-
-@lru_cache(maxsize=16)
-def _depends_on_language(resolver: URLResolver) -> bool:
-    return any(_is_translated(each.pattern) for each in _walk(resolver))
-
-
-def _walk(resolver: URLResolver) -> Iterator[URLResolver | URLPattern]:
-    yield resolver
-    for each in resolver.url_patterns:
-        if isinstance(each, URLResolver):
-            yield from _walk(each)
-        else:
-            yield each
-
-
-def _is_translated(pattern: Any) -> bool:
-    if isinstance(pattern, LocalePrefixPattern):
-        return True
-    # A lazy translation is no str yet.
-    route = getattr(pattern, "_route", None) or getattr(pattern, "_regex", None)
-    return route is not None and not isinstance(route, str)

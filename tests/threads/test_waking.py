@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import threading
+from typing import Any
 
 from django_asgi_bridge.threads.waking import bell_of_loop
 from tests.threads.support import run, wait
@@ -10,7 +11,8 @@ from tests.threads.support import run, wait
 
 def test_bell_calls_what_it_is_told_on_the_loops_thread_in_order():
     """Nothing that a thread tells a loop gets lost, however many tell at once."""
-    told, count = [], 8
+    told: list[Any] = []
+    count = 8
     all_told = asyncio.Event()
 
     def note(number, i):
@@ -41,7 +43,8 @@ def test_bell_calls_what_it_is_told_on_the_loops_thread_in_order():
 
 def test_bell_of_a_busy_loop_rings_once(monkeypatch):
     """What is told before the loop comes to look shares one handle."""
-    rings, told = [], []
+    rings: list[Any] = []
+    told: list[Any] = []
 
     async def main():
         loop = asyncio.get_running_loop()
