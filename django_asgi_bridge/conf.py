@@ -2,8 +2,9 @@
 
 ``ASGI_BRIDGE = {...}`` in the settings module becomes one frozen, typed
 ``Config``. It is built at first use and built anew after ``setting_changed``.
-Django's own settings are read live through ``django_settings``, because test
-runners assign some of them without sending that signal.
+Django's own settings are read live, through ``django_settings`` or, where each
+request does, ``read_setting``, because test runners assign some of them without
+sending that signal.
 """
 
 import difflib
@@ -16,7 +17,14 @@ from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
-__all__ = ("Config", "django_settings", "forget_config", "get_config", "read_config")
+__all__ = (
+    "Config",
+    "django_settings",
+    "forget_config",
+    "get_config",
+    "read_config",
+    "read_setting",
+)
 
 SETTING = "ASGI_BRIDGE"
 
@@ -129,6 +137,22 @@ _TYPES: Mapping[object, tuple[type, ...]] = MappingProxyType(
 )
 
 _current: Config | None = None
+
+
+# Where django_settings keeps each value that was asked for, until it changes.
+_remembered: dict[str, Any] = object.__getattribute__(django_settings, "__dict__")
+
+
+def read_setting(name: str) -> Any:
+    """Return one of Django's settings as it is at this moment.
+
+    The same as ``getattr(django_settings, name)`` without the price of a lazy
+    object's attribute.
+    """
+    try:
+        return _remembered[name]
+    except KeyError:
+        return getattr(django_settings, name)
 
 
 def get_config() -> Config:

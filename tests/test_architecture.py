@@ -83,6 +83,7 @@ UNDECLARED: dict[str, set[str]] = {
     "http.handler": {"MAX_REPEATS"},
     "http.hooks": {"INLINE_BYTES"},
     "http.marks": {"Policy", "View"},
+    "http.routes": {"MAX_REMEMBERED"},
     "management.commands._explanation": {"LOOP", "WORKER"},
     "protocol.request": {"MAX_LENGTH_DIGITS", "MAX_SHOWN"},
     "protocol.response": {"MAX_FIELD_BYTES", "MAX_LENGTH_DIGITS", "MAX_SHOWN"},

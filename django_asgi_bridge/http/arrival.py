@@ -56,18 +56,19 @@ async def open_body(handler: Receiver, exchange: Exchange) -> Any:
 
 async def _receive_body(handler: Receiver, exchange: Exchange) -> Any:
     look = exchange.look
-    if _has_own_read_body(handler):
+    if not is_from(type(handler).read_body, "django_asgi_bridge.http.handler"):
         body_file = await handler.read_body(exchange.receive)
         exchange.body_arrived()
         return body_file
     # On the event loop, code that nobody knows may ask for request.body.
     is_lazy = handler.reads_lazily()
-    if look is None or look.streams_body or (look.match is None and is_lazy):
+    if look is None or look.marks.streams_body or (look.match is None and is_lazy):
         exchange.stop_body_timer()
         exchange.body = IncomingBody(exchange)
         return exchange.body
     message = await exchange.receive()
-    exchange.stop_body_timer()
+    if exchange.body_timer is not None:
+        exchange.stop_body_timer()
     check_message(message)
     first: bytes = message.get("body", b"")
     if not message.get("more_body", False):
@@ -96,13 +97,8 @@ def _refuse_length(exchange: Exchange) -> Refusal | None:
     return None if over is None else Refusal(413, over)
 
 
-def _has_own_read_body(handler: Receiver) -> bool:
-    own = is_from(type(handler).read_body, "django_asgi_bridge.http.handler")
-    return not own
-
-
 def _streams(exchange: Exchange) -> bool:
-    return exchange.look is not None and exchange.look.streams_body
+    return exchange.look is not None and exchange.look.marks.streams_body
 
 
 def _over_limit(exchange: Exchange, size: int) -> str | None:

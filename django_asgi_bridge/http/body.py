@@ -304,8 +304,9 @@ async def pieces_of(receive: Receive) -> AsyncGenerator[bytes, None]:
 
 def header_of(scope: Scope, name: bytes) -> str:
     """Return a request header's value, empty where there is none."""
+    length = len(name)
     for key, value in scope.get("headers") or ():
-        if key.lower() == name:
+        if len(key) == length and key.lower() == name:
             text: str = value.decode("latin-1")
             return text
     return ""

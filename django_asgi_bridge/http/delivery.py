@@ -10,7 +10,11 @@ from django_asgi_bridge.http.djangos import Response
 from django_asgi_bridge.http.exchange import Exchange
 from django_asgi_bridge.http.extensions import trailers_of
 from django_asgi_bridge.http.plan import convert
-from django_asgi_bridge.protocol.response import BadResponse, encode_headers
+from django_asgi_bridge.protocol.response import (
+    BadResponse,
+    ResponseState,
+    encode_headers,
+)
 
 __all__ = ("deliver", "deliver_last")
 
@@ -45,9 +49,10 @@ async def deliver_last(exchange: Exchange) -> None:
         return
     exchange.last_message = None
     await exchange.send(message)
-    trailers = None
-    if exchange.response is not None:
-        trailers = trailers_of(exchange.response)
+    response = exchange.response
+    if response is None or exchange.order.state is not ResponseState.TRAILERS:
+        return
+    trailers = trailers_of(response)
     if trailers is not None:
         encoded = encode_headers(trailers.items(), (), lower=True)
         await exchange.send(

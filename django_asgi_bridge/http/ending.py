@@ -80,6 +80,7 @@ def _leave(exchange: Exchange) -> None:
     if exchange.body is not None:
         exchange.body.close()
     exchange.lease.pool.close(exchange.lease)
+    exchange.let_go()
 
 
 async def _run_after(exchange: Exchange, function: Callable[[], Any]) -> None:

@@ -15,12 +15,13 @@ from django.http.response import HttpResponseBase
 from django_asgi_bridge.conf import Config
 from django_asgi_bridge.exceptions import ClientDisconnected
 from django_asgi_bridge.http.contracts import Body
-from django_asgi_bridge.http.djangos import Request, Response, iscoroutinefunction
+from django_asgi_bridge.http.djangos import Request, Response
 from django_asgi_bridge.http.look import Look
+from django_asgi_bridge.http.marks import Marks, marks_of
 from django_asgi_bridge.http.quota import Quota
 from django_asgi_bridge.protocol.request import Refusal
 from django_asgi_bridge.protocol.response import ResponseOrder
-from django_asgi_bridge.threads import Lease, lease_of_context
+from django_asgi_bridge.threads import Lease, current_lease
 from django_asgi_bridge.types import Message, Receive, Scope, Send
 
 __all__ = ("Exchange", "current_exchange", "exchange_of")
@@ -51,6 +52,7 @@ class Exchange:
         "made",
         "order",
         "places",
+        "prefix",
         "receive",
         "refusal",
         "request",
@@ -77,6 +79,7 @@ class Exchange:
         self.config = config
         self.listen = listen
         self.task = asyncio.current_task()
+        self.prefix = ""
         self.look: Look | None = None
         self.body: Body | None = None
         self.request: Request | None = None
@@ -110,21 +113,29 @@ class Exchange:
     def see(self, look: Look) -> None:
         """Take over what the early look found."""
         self.look = look
-        self.is_sync_view = not look.is_async
+        self.is_sync_view = not look.marks.is_async
 
-    def is_async_view(self, view: object) -> bool:
-        """Tell whether ``view`` is a coroutine function, as the look may know."""
+    def marks_of(self, view: Callable[..., Any]) -> Marks:
+        """Return what is known of ``view``, mostly by the early look."""
         look = self.look
         if look is not None and look.match is not None and look.match.func is view:
-            return look.is_async
-        return iscoroutinefunction(view)
+            return look.marks
+        return marks_of(view)
 
     def note(self, response: object) -> None:
         """Remember the view's response, so that it is closed on every path."""
         if isinstance(response, HttpResponseBase):
             self.response = response
-            if response not in self.made:
+            if not self.made or not any(response is each for each in self.made):
                 self.made.append(response)
+
+    def let_go(self) -> None:
+        """Drop request and response, now that nothing is left to do with them.
+
+        They know this object, and the garbage collector need not come for them.
+        """
+        self.request = self.response = self.lease.owner = None
+        self.made.clear()
 
     def call_async(self, function: Callable[..., Any], *args: Any) -> Any:
         """Run a coroutine function on the event loop and wait for it, on a worker.
@@ -136,7 +147,7 @@ class Exchange:
     async def _call_with_body(self, function: Callable[..., Any], args: Any) -> Any:
         body = self.body
         look = self.look
-        if body is not None and not (look is not None and look.streams_body):
+        if body is not None and not (look is not None and look.marks.streams_body):
             await body.buffer_for_loop()
         return await function(*args)
 
@@ -163,7 +174,8 @@ class Exchange:
     def body_arrived(self) -> None:
         """Note that the request's last body byte was received."""
         self.is_body_complete = True
-        self.stop_body_timer()
+        if self.body_timer is not None:
+            self.stop_body_timer()
         if self.has_waited:
             self.start_listening()
 
@@ -175,15 +187,18 @@ class Exchange:
 
     def start_listening(self) -> None:
         """Watch for the client leaving, in a task that ends with the request."""
-        if self.listener is None and not self.is_disconnected:
+        is_over = self.is_answered or self.is_disconnected
+        if self.listener is None and not is_over:
             loop = asyncio.get_running_loop()
-            self.listener = loop.create_task(self._listen())
+            self.listener = _start_task(loop, self._listen())
 
     def stop_listening(self) -> None:
         """End the watch; the client's leaving means nothing from now on."""
         self.stop_body_timer()
-        if self.listener is not None:
-            self.listener.cancel()
+        listener, self.listener = self.listener, None
+        if listener is not None:
+            # Both may go at once: the error in it refers to this object.
+            listener.cancel()
 
     def take_cancel(self) -> bool:
         """Tell whether a cancellation of the task was this exchange's own doing."""
@@ -248,6 +263,12 @@ class Exchange:
             raise ClientDisconnected("the client left") from error
 
 
+# From Python 3.12 on a task can take its first step at once.
+_start_task: Callable[..., "asyncio.Task[None]"] = getattr(
+    asyncio, "eager_task_factory", asyncio.AbstractEventLoop.create_task
+)
+
+
 def exchange_of(request: Request) -> Exchange:
     """Return the exchange that ``request`` belongs to.
 
@@ -266,6 +287,6 @@ def exchange_of(request: Request) -> Exchange:
 
 def current_exchange() -> Exchange | None:
     """Return the exchange of the calling context, if any."""
-    lease = lease_of_context()
+    lease = current_lease.get(None)
     owner = None if lease is None else lease.owner
     return owner if isinstance(owner, Exchange) else None

@@ -20,12 +20,11 @@ from typing import Any
 from django.core.exceptions import BadRequest, RequestAborted
 from django.core.handlers import base as django_base
 from django.core.handlers.asgi import ASGIHandler as DjangoASGIHandler
-from django.core.handlers.asgi import get_script_prefix
 from django.http import HttpResponseBadRequest
-from django.urls import get_resolver, set_script_prefix, set_urlconf
+from django.urls import get_resolver
 
 from django_asgi_bridge.conf import django_settings as settings
-from django_asgi_bridge.conf import get_config
+from django_asgi_bridge.conf import get_config, read_setting
 from django_asgi_bridge.db import atomic_view
 from django_asgi_bridge.exceptions import ClientDisconnected, LifespanError, PoolBusy
 from django_asgi_bridge.http import answers
@@ -51,6 +50,11 @@ from django_asgi_bridge.http.lifecycle import (
     fire_started,
 )
 from django_asgi_bridge.http.look import look_at
+from django_asgi_bridge.http.place import (
+    script_prefix,
+    use_script_prefix,
+    use_urlconf,
+)
 from django_asgi_bridge.http.plan import Plan
 from django_asgi_bridge.http.quota import Quota
 from django_asgi_bridge.http.request import ASGIRequest
@@ -188,8 +192,9 @@ class ASGIHandler(DjangoASGIHandler):
         except ClientDisconnected:
             logger.debug("the client left: %s", exchange.scope["path"])
         finally:
-            exchange.stop_listening()
-            exchange.take_cancel()
+            if exchange.has_waited:
+                exchange.stop_listening()
+                exchange.take_cancel()
             if not exchange.is_answered:
                 # Nothing may be sent from the background any more.
                 exchange.is_disconnected = True
@@ -204,7 +209,7 @@ class ASGIHandler(DjangoASGIHandler):
                 await self._start_lazily(exchange)
             body = await open_body(self, exchange)
             if body is not None:
-                set_script_prefix(get_script_prefix(exchange.scope))
+                use_script_prefix(exchange.prefix)
                 await fire_started(exchange, type(self))
                 exchange.response = await self._respond(exchange, body)
             elif exchange.refusal is not None:
@@ -239,7 +244,8 @@ class ASGIHandler(DjangoASGIHandler):
             strict_paths=config.strict_paths,
         )
         if exchange.refusal is None:
-            _, path_info = split_path(scope["path"], get_script_prefix(scope))
+            prefix = exchange.prefix = script_prefix(scope)
+            _, path_info = split_path(scope["path"], prefix)
             urlconf = getattr(self.request_class, "urlconf", None)
             exchange.see(look_at(path_info, urlconf, config.on_disconnect))
         return exchange
@@ -298,7 +304,7 @@ class ASGIHandler(DjangoASGIHandler):
             return await answer_apart(self, request)
         if not is_from(django_base.BaseHandler.get_response_async, _BASE):
             return await super().get_response_async(request)
-        set_urlconf(settings.ROOT_URLCONF)
+        use_urlconf(read_setting("ROOT_URLCONF"))
         response: Response = await self._dispatch(request)
         response._resource_closers.append(request.close)
         if response.status_code >= 400 and not answers.is_logged(response):
@@ -308,7 +314,7 @@ class ASGIHandler(DjangoASGIHandler):
     async def _dispatch(self, request: Request) -> Response:
         """Run the plan: in one trip where everything is sync."""
         exchange = exchange_of(request)
-        urlconf = getattr(request, "urlconf", settings.ROOT_URLCONF)
+        urlconf = getattr(request, "urlconf", None) or read_setting("ROOT_URLCONF")
         look = exchange.look
         if look is None or not look.leads(request.path_info, urlconf):
             policy = exchange.config.on_disconnect

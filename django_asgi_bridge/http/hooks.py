@@ -11,6 +11,7 @@ Django's class makes its hooks unknown code.
 
 import inspect
 from collections.abc import Callable
+from functools import lru_cache
 from importlib import import_module
 from types import FunctionType, MethodType
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from django_asgi_bridge.conf import django_settings as settings
+from django_asgi_bridge.conf import read_setting
 
 __all__ = ("Blocks", "always", "blocks_of", "is_from", "never")
 
@@ -61,6 +63,7 @@ def blocks_of(hook: Callable[..., Any]) -> Blocks:
     return blocks
 
 
+@lru_cache(maxsize=256)
 def is_from(function: Any, module: str) -> bool:
     """Tell whether a function was defined in ``module``, whatever its name says."""
     return getattr(function, "__globals__", {}).get("__name__") == module
@@ -91,12 +94,12 @@ def _saves_session(request: HttpRequest, response: Any) -> bool:
         return False
     if not type(session).__module__.startswith("django.contrib.sessions.backends."):
         return True
-    must_save = session.modified or settings.SESSION_SAVE_EVERY_REQUEST
+    must_save = session.modified or read_setting("SESSION_SAVE_EVERY_REQUEST")
     return bool(must_save and not session.is_empty())
 
 
 def _reads_csrf_session(request: HttpRequest, subject: Any) -> bool:
-    return bool(settings.CSRF_USE_SESSIONS)
+    return bool(read_setting("CSRF_USE_SESSIONS"))
 
 
 def _parses_form(request: HttpRequest, view: Any) -> bool:
@@ -111,7 +114,7 @@ def _parses_form(request: HttpRequest, view: Any) -> bool:
 
 def _writes_csrf_session(request: HttpRequest, response: Any) -> bool:
     needs_update = request.META.get("CSRF_COOKIE_NEEDS_UPDATE")
-    return bool(needs_update and settings.CSRF_USE_SESSIONS)
+    return bool(needs_update and read_setting("CSRF_USE_SESSIONS"))
 
 
 def _stores_messages(request: HttpRequest, response: Any) -> bool:

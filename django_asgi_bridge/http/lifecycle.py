@@ -9,22 +9,32 @@ together, on the request's worker.
 import asyncio
 import inspect
 import logging
-import weakref
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from django.core import signals
 from django.core.cache import caches, close_caches
 from django.core.handlers.base import reset_urlconf
-from django.db import close_old_connections, reset_queries
+from django.db import close_old_connections
 from django.dispatch import Signal, dispatcher
 from django.http.response import HttpResponseBase
 
 from django_asgi_bridge.http.djangos import Response
 from django_asgi_bridge.http.exchange import Exchange
-from django_asgi_bridge.http.hooks import is_from
+from django_asgi_bridge.http.receivers import (
+    OWN,
+    finished_audience,
+    is_watched,
+    started_audience,
+)
 from django_asgi_bridge.threads import PINS_NOTHING
-from django_asgi_bridge.threads.connections import drop_open_work, leave_clean
+from django_asgi_bridge.threads.connections import (
+    drop_open_work,
+    has_connections,
+    leave_clean,
+)
+from django_asgi_bridge.threads.locals import view_of
 
 __all__ = (
     "closes_inline",
@@ -36,45 +46,27 @@ __all__ = (
 
 logger = logging.getLogger("django_asgi_bridge.http")
 
-_OWN = frozenset({reset_queries, close_old_connections, close_caches, reset_urlconf})
-
-
-def _is_watched() -> bool:
-    """Tell whether a tool looks at the receivers that signals call."""
-    return not is_from(Signal._live_receivers, "django.dispatch.dispatcher")
-
 
 def _receivers(signal: Signal, sender: Any) -> tuple[list[Any], list[Any]]:
     return signal._live_receivers(sender)
 
 
-def _only_own(signal: Signal) -> list[Any] | None:
-    """Return the signal's receivers if they all are Django's own, else None."""
-    found = []
-    for entry in signal.receivers:
-        receiver: Any = entry[1]
-        if isinstance(receiver, weakref.ReferenceType):
-            receiver = receiver()
-        if receiver is None:
-            continue
-        try:
-            if receiver not in _OWN:
-                return None
-        except TypeError:
-            return None
-        found.append(receiver)
-    return found
-
-
 def _on_attach(receivers: list[Any]) -> Callable[[], None] | None:
     """Return what a worker does before a request's first call on it."""
-    own = [each for each in receivers if inspect.unwrap(each) in _OWN]
+    return _hook_of(
+        tuple(each for each in map(inspect.unwrap, receivers) if each in OWN)
+    )
+
+
+@lru_cache(maxsize=16)
+def _hook_of(own: tuple[Callable[..., Any], ...]) -> Callable[[], None] | None:
     if not own:
         return None
 
     def attach() -> None:
-        for receiver in own:
-            inspect.unwrap(receiver)(signal=signals.request_started, sender=None)
+        if has_connections():
+            for receiver in own:
+                receiver(signal=signals.request_started, sender=None)
 
     return attach
 
@@ -87,41 +79,22 @@ async def fire_started(exchange: Exchange, sender: type) -> None:
         exchange.is_started = True
         await signal.asend(sender=sender, scope=exchange.scope)
         return
-    own = _only_own(signal)
-    lease.on_detach = leave_clean if _closes_connections() else drop_open_work
-    if own is not None and not _is_watched():
+    audience = started_audience()
+    closes = close_old_connections in finished_audience().own
+    lease.on_detach = leave_clean if closes else drop_open_work
+    if not audience.has_others and not is_watched():
         exchange.is_started = True
-        lease.on_attach = _attach_all if len(own) == _ALL_STARTED else _on_attach(own)
+        lease.on_attach = _hook_of(audience.own)
+        return
+    sync, asynchronous = _receivers(signal, sender)
+    lease.on_attach = _on_attach(sync)
+    named = {"signal": signal, "sender": sender, "scope": exchange.scope}
+    if all(inspect.unwrap(each) in OWN for each in sync):
+        # Seen by a tool that wrapped them; this thread has no connections.
+        _call_started(exchange, sync, named)
     else:
-        sync, asynchronous = _receivers(signal, sender)
-        lease.on_attach = _on_attach(sync)
-        named = {"signal": signal, "sender": sender, "scope": exchange.scope}
-        if all(inspect.unwrap(each) in _OWN for each in sync):
-            # Seen by a tool that wrapped them; this thread has no connections.
-            _call_started(exchange, sync, named)
-        else:
-            await lease.run(_call_started, exchange, sync, named)
-        await _gather(asynchronous, named)
-
-
-_ALL_STARTED = 2
-
-
-def _closes_connections() -> bool:
-    """Tell whether Django's receiver that closes connections is connected."""
-    return any(
-        entry[1] is close_old_connections
-        or (
-            isinstance(entry[1], weakref.ReferenceType)
-            and entry[1]() is close_old_connections
-        )
-        for entry in signals.request_finished.receivers
-    )
-
-
-def _attach_all() -> None:
-    reset_queries()
-    close_old_connections()
+        await lease.run(_call_started, exchange, sync, named)
+    await _gather(asynchronous, named)
 
 
 def closes_inline(exchange: Exchange, response: Response) -> bool:
@@ -143,7 +116,7 @@ def closes_inline(exchange: Exchange, response: Response) -> bool:
 
 def finishes_inline(exchange: Exchange) -> bool:
     """Tell whether ``request_finished`` needs no trip of its own."""
-    return _only_own(signals.request_finished) is not None
+    return not finished_audience().has_others
 
 
 def finish_inline(exchange: Exchange, response: Response) -> None:
@@ -152,13 +125,13 @@ def finish_inline(exchange: Exchange, response: Response) -> None:
         closer()
     response._resource_closers.clear()
     response.closed = True
-    if _is_watched():
+    if is_watched():
         # The tool's wrappers of Django's own receivers; on_detach does their work.
         sync, _ = _receivers(signals.request_finished, response._handler_class)
         named = {"signal": signals.request_finished, "sender": response._handler_class}
         _call_all_robust(sync, named)
         return
-    if any(True for _ in caches.all(initialized_only=True)):
+    if not view_of(vars(caches)["_connections"]).is_empty():
         close_caches()
     if not exchange.lease.is_direct:
         reset_urlconf(None)
@@ -179,7 +152,7 @@ async def fire_finished(exchange: Exchange, handler_class: type) -> None:
         await _finish_as_django(exchange, sender)
         return
     sync, asynchronous = _receivers(signals.request_finished, sender)
-    is_own = all(inspect.unwrap(each) in _OWN for each in sync)
+    is_own = all(inspect.unwrap(each) in OWN for each in sync)
     named = {"signal": signals.request_finished, "sender": sender}
     is_sent = False
     cancelled: asyncio.CancelledError | None = None
@@ -192,8 +165,8 @@ async def fire_finished(exchange: Exchange, handler_class: type) -> None:
             finish_inline(exchange, response)
         elif exchange.request is not None:
             exchange.request.close()
-        if response is None or not _is_watched():
-            _call_all_robust(sync if _is_watched() else [reset_urlconf], named)
+        if response is None or not is_watched():
+            _call_all_robust(sync if is_watched() else [reset_urlconf], named)
     else:
         try:
             is_sent = await lease.run(

@@ -5,25 +5,20 @@ body and which policy. A look that fails, or that middleware overrules, is put
 right by the real one.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.http import HttpRequest
-from django.urls import ResolverMatch, URLPattern, URLResolver, get_resolver
-from django.urls.resolvers import LocalePrefixPattern
+from django.urls import ResolverMatch, get_resolver
 from django.utils.translation import get_language
 
-from django_asgi_bridge.conf import django_settings as settings
-from django_asgi_bridge.http.djangos import iscoroutinefunction
-from django_asgi_bridge.http.marks import disconnect_policy, does_stream_body
+from django_asgi_bridge.conf import read_setting
+from django_asgi_bridge.http.marks import Marks, marks_of
+from django_asgi_bridge.http.routes import routes_of
 
 __all__ = ("Look", "look_at")
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """What the early look at a URL found.
 
     Attributes:
@@ -32,8 +27,7 @@ class Look:
         language: the active language where the URLconf has patterns that depend
             on it, else ``None``.
         match: what it resolves to, ``None`` when it does not.
-        is_async: the view is a coroutine function.
-        streams_body: the view was marked with ``@streams_body``.
+        marks: what is known of the view.
         policy: what becomes of the view when its client leaves.
     """
 
@@ -41,8 +35,7 @@ class Look:
     urlconf: Any
     language: str | None
     match: ResolverMatch | None
-    is_async: bool
-    streams_body: bool
+    marks: Marks
     policy: str
 
     def leads(self, path_info: str, urlconf: Any) -> bool:
@@ -54,7 +47,7 @@ class Look:
         return bool(
             self.match is not None
             and not hasattr(request, "urlconf")
-            and self.leads(request.path_info, settings.ROOT_URLCONF)
+            and self.leads(request.path_info, read_setting("ROOT_URLCONF"))
             and (self.language is None or self.language == get_language())
         )
 
@@ -66,44 +59,18 @@ def look_at(path_info: str, urlconf: Any, default_policy: str) -> Look:
         urlconf: the URLconf to look in; ``None`` for ``ROOT_URLCONF``.
         default_policy: for views that were not marked by ``@on_disconnect``.
     """
-    urlconf = urlconf or settings.ROOT_URLCONF
+    urlconf = urlconf or read_setting("ROOT_URLCONF")
     language = None
     try:
-        resolver = get_resolver(urlconf)
-        language = get_language() if _depends_on_language(resolver) else None
-        match = resolver.resolve(path_info)
+        routes = routes_of(get_resolver(urlconf))
+        language = get_language() if routes.depends_on_language else None
+        match = routes.resolve(path_info)
     except Exception:
         # Not found, or an error that the real look will meet in its place.
-        return Look(path_info, urlconf, language, None, False, False, default_policy)
-    view = match.func
-    return Look(
-        path_info,
-        urlconf,
-        language,
-        match,
-        iscoroutinefunction(view),
-        does_stream_body(view),
-        disconnect_policy(view, default_policy),
-    )
+        return Look(path_info, urlconf, language, None, _NO_MARKS, default_policy)
+    marks = marks_of(match.func)
+    policy = marks.policy or default_policy
+    return Look(path_info, urlconf, language, match, marks, policy)
 
 
-@lru_cache(maxsize=16)
-def _depends_on_language(resolver: URLResolver) -> bool:
-    return any(_is_translated(each.pattern) for each in _walk(resolver))
-
-
-def _walk(resolver: URLResolver) -> Iterator[URLResolver | URLPattern]:
-    yield resolver
-    for each in resolver.url_patterns:
-        if isinstance(each, URLResolver):
-            yield from _walk(each)
-        else:
-            yield each
-
-
-def _is_translated(pattern: Any) -> bool:
-    if isinstance(pattern, LocalePrefixPattern):
-        return True
-    # A lazy translation is no str yet.
-    route = getattr(pattern, "_route", None) or getattr(pattern, "_regex", None)
-    return route is not None and not isinstance(route, str)
+_NO_MARKS = Marks()

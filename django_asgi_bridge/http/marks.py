@@ -5,12 +5,14 @@ They set an attribute and return the view as it is; ``functools.wraps`` and
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from django_asgi_bridge.http.djangos import iscoroutinefunction
 
 __all__ = (
-    "disconnect_policy",
-    "does_resolve_user",
-    "does_stream_body",
+    "Marks",
+    "marks_of",
     "on_disconnect",
     "resolves_user",
     "streams_body",
@@ -71,16 +73,37 @@ def on_disconnect(policy: Policy) -> Callable[[View], View]:
     return mark
 
 
-def does_stream_body(view: object) -> bool:
-    """Tell whether ``view`` was marked by ``@streams_body``."""
-    return getattr(view, "_bridge_streams_body", False)
+class Marks(NamedTuple):
+    """What is known of a view before it runs.
+
+    Attributes:
+        is_async: it is a coroutine function.
+        streams_body: it was marked by ``@streams_body``.
+        resolves_user: it was marked by ``@resolves_user``.
+        policy: the one of ``@on_disconnect``, if it was marked by it.
+    """
+
+    is_async: bool = False
+    streams_body: bool = False
+    resolves_user: bool = False
+    policy: str | None = None
 
 
-def does_resolve_user(view: object) -> bool:
-    """Tell whether ``view`` was marked by ``@resolves_user``."""
-    return getattr(view, "_bridge_resolves_user", False)
+def marks_of(view: Callable[..., Any]) -> Marks:
+    """Return what is known of ``view``; looked up once, since views do not change."""
+    try:
+        return _known_marks(view)
+    except TypeError:  # not hashable
+        return _read_marks(view)
 
 
-def disconnect_policy(view: object, default: str) -> str:
-    """Return the policy that ``view`` was marked with, or ``default``."""
-    return getattr(view, "_bridge_on_disconnect", default)
+def _read_marks(view: Callable[..., Any]) -> Marks:
+    return Marks(
+        iscoroutinefunction(view),
+        getattr(view, "_bridge_streams_body", False),
+        getattr(view, "_bridge_resolves_user", False),
+        getattr(view, "_bridge_on_disconnect", None),
+    )
+
+
+_known_marks = lru_cache(maxsize=1024)(_read_marks)

@@ -22,7 +22,7 @@ from django_asgi_bridge.http.contracts import Dispatcher
 from django_asgi_bridge.http.djangos import Request, Response
 from django_asgi_bridge.http.exchange import Exchange, exchange_of
 from django_asgi_bridge.http.extensions import is_disconnected
-from django_asgi_bridge.http.hooks import always
+from django_asgi_bridge.http.hooks import always, never
 from django_asgi_bridge.http.layers import Kind, Layer
 from django_asgi_bridge.http.lifecycle import closes_inline, finishes_inline
 from django_asgi_bridge.http.views import ViewStep
@@ -141,7 +141,10 @@ class Plan:
                 except Exception as error:
                     response = await _convert_on_loop(request, error, exchange)
                 break
-            if layer.kind is Kind.SYNC or layer.request_blocks(request, None):
+            blocks = layer.request_blocks
+            if layer.kind is Kind.SYNC or (
+                blocks is not never and blocks(request, None)
+            ):
                 last = self._last_blocking(i)
                 if layers[last].kind is Kind.SYNC:
                     response = await exchange.lease.run(
@@ -233,7 +236,12 @@ class Plan:
             hook = layer.response_hook
             if hook is None:
                 continue
-            if response is not None and layer.response_blocks(request, response):
+            blocks = layer.response_blocks
+            if (
+                response is not None
+                and blocks is not never
+                and blocks(request, response)
+            ):
                 low = i
                 for k in range(i, bottom - 1, -1):
                     if self.layers[k].response_blocks is always:

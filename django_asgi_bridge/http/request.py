@@ -10,11 +10,11 @@ from typing import Any
 
 from django.core.exceptions import BadRequest
 from django.core.handlers.asgi import ASGIRequest as DjangoASGIRequest
-from django.core.handlers.asgi import get_script_prefix
 
 from django_asgi_bridge.conf import django_settings as settings
 from django_asgi_bridge.http import extensions
 from django_asgi_bridge.http.body import IncomingBody
+from django_asgi_bridge.http.place import script_prefix
 from django_asgi_bridge.protocol.request import (
     meta_from_headers,
     server_name_port,
@@ -46,7 +46,7 @@ class ASGIRequest(DjangoASGIRequest):
         self._read_started = False
         self.resolver_match = None
         self.path = scope["path"]
-        self.script_name = get_script_prefix(scope)
+        self.script_name = script_prefix(scope)
         _, self.path_info = split_path(self.path, self.script_name)
         self.method = scope["method"].upper()
         query = scope.get("query_string", "")
@@ -71,11 +71,15 @@ class ASGIRequest(DjangoASGIRequest):
         )
         meta.update(meta_from_headers(scope.get("headers") or ()))
         self.META = meta
-        if len(meta.get("CONTENT_TYPE", "")) > _MAX_CONTENT_TYPE:
-            raise BadRequest(
-                f"the Content-Type header is longer than {_MAX_CONTENT_TYPE} characters"
-            )
-        self._set_content_type_params(meta)  # type: ignore[attr-defined]  # private
+        if "CONTENT_TYPE" in meta:
+            if len(meta["CONTENT_TYPE"]) > _MAX_CONTENT_TYPE:
+                raise BadRequest(
+                    "the Content-Type header is longer than "
+                    f"{_MAX_CONTENT_TYPE} characters"
+                )
+            self._set_content_type_params(meta)  # type: ignore[attr-defined]  # private
+        else:
+            self.content_type, self.content_params = "", {}
         self._stream = body_file
 
     @property
@@ -140,9 +144,11 @@ class ASGIRequest(DjangoASGIRequest):
 
     def close(self) -> None:
         """Close the uploaded files and the body."""
-        stream: object = self._stream
-        if stream is not None:
+        stream: Any = self._stream
+        if hasattr(self, "_files"):
             super().close()
+        elif stream is not None:
+            stream.close()
 
     # Extensions; each is also a function of django_asgi_bridge.http.
 

@@ -12,7 +12,7 @@ import logging
 from typing import Any
 
 from django_asgi_bridge.http.contracts import Chunker
-from django_asgi_bridge.http.djangos import Response
+from django_asgi_bridge.http.djangos import Response, header_items
 from django_asgi_bridge.http.exchange import Exchange
 from django_asgi_bridge.http.extensions import trailers_of
 from django_asgi_bridge.http.files import FileSender
@@ -38,37 +38,51 @@ async def send_response(
         BadResponse: status or headers cannot be sent; nothing was.
         ClientDisconnected: the client left.
     """
+    if not response.streaming:
+        await _send_plain(handler, exchange, response)
+        return
     try:
-        await _send(handler, exchange, response)
+        await _send_streaming(handler, exchange, response)
     finally:
         # Also where nothing of it was asked for.
         await close_unread(response)
 
 
-async def _send(handler: Chunker, exchange: Exchange, response: Response) -> None:
-    check_status(response.status_code)
-    request = exchange.request
-    method = "GET" if request is None else request.method or "GET"
-    sends_body = has_body(method, response.status_code)
+async def _send_plain(handler: Chunker, exchange: Exchange, response: Any) -> None:
+    sends_body = _sends_body(exchange, response)
+    encoded = _encode(exchange, response, sends_body)
+    content: bytes = response.content if sends_body else b""
+    length = encoded.content_length
+    if sends_body and length is not None and length != len(content):
+        encoded = _with_length(encoded, len(content))
+    await _start(exchange, response, encoded)
+    if len(content) <= handler.chunk_size:
+        exchange.last_message = {
+            "type": "http.response.body",
+            "body": content,
+            "more_body": False,
+        }
+        return
+    for chunk, is_last in handler.chunk_bytes(content):
+        message = {
+            "type": "http.response.body",
+            "body": chunk,
+            "more_body": not is_last,
+        }
+        if is_last:
+            exchange.last_message = message
+        else:
+            await exchange.send(message, True)
+
+
+async def _send_streaming(
+    handler: Chunker, exchange: Exchange, response: Response
+) -> None:
+    sends_body = _sends_body(exchange, response)
     file = FileSender.of(response, exchange) if sends_body else None
     if file is not None:
         await file.prepare()
-    encoded = encode_headers(
-        response.items(),
-        [morsel.OutputString() for morsel in response.cookies.values()],
-        lower=exchange.scope.get("http_version", "1.1") >= "2",
-    )
-    if encoded.dropped:
-        logger.warning(
-            "hop-by-hop headers %s of %s were dropped: they belong to the server",
-            ", ".join(encoded.dropped),
-            exchange.scope.get("path"),
-        )
-    if not sends_body and method != "HEAD":
-        encoded = _without_length(encoded)
-    if not response.streaming:
-        await _send_plain(handler, exchange, response, encoded, sends_body)
-        return
+    encoded = _encode(exchange, response, sends_body)
     if sends_body and file is None and not response.is_async:
         take_place(handler, exchange)
     await _start(exchange, response, encoded)
@@ -78,6 +92,33 @@ async def _send(handler: Chunker, exchange: Exchange, response: Response) -> Non
     elif sends_body:
         await send_stream(handler, exchange, response, encoded.content_length)
     exchange.last_message = end
+
+
+def _sends_body(exchange: Exchange, response: Response) -> bool:
+    """Tell whether a body goes with the status, which is checked."""
+    check_status(response.status_code)
+    request = exchange.request
+    method = "GET" if request is None else request.method or "GET"
+    return has_body(method, response.status_code)
+
+
+def _encode(exchange: Exchange, response: Response, sends_body: bool) -> EncodedHeaders:
+    cookies = response.cookies
+    encoded = encode_headers(
+        header_items(response),
+        [morsel.OutputString() for morsel in cookies.values()] if cookies else (),
+        lower=exchange.scope.get("http_version", "1.1") >= "2",
+    )
+    if encoded.dropped:
+        logger.warning(
+            "hop-by-hop headers %s of %s were dropped: they belong to the server",
+            ", ".join(encoded.dropped),
+            exchange.scope.get("path"),
+        )
+    request = exchange.request
+    if not sends_body and (request is None or request.method != "HEAD"):
+        encoded = _without_length(encoded)
+    return encoded
 
 
 async def _start(
@@ -99,36 +140,6 @@ async def _start(
     if has_trailers:
         message["trailers"] = True
     await exchange.send(message, has_trailers)
-
-
-async def _send_plain(
-    handler: Chunker,
-    exchange: Exchange,
-    response: Any,
-    encoded: EncodedHeaders,
-    sends_body: bool,
-) -> None:
-    content: bytes = response.content if sends_body else b""
-    if sends_body and encoded.content_length not in (None, len(content)):
-        encoded = _with_length(encoded, len(content))
-    await _start(exchange, response, encoded)
-    if len(content) > handler.chunk_size:
-        for chunk, is_last in handler.chunk_bytes(content):
-            message = {
-                "type": "http.response.body",
-                "body": chunk,
-                "more_body": not is_last,
-            }
-            if is_last:
-                exchange.last_message = message
-            else:
-                await exchange.send(message, True)
-        return
-    exchange.last_message = {
-        "type": "http.response.body",
-        "body": content,
-        "more_body": False,
-    }
 
 
 def _without_length(encoded: EncodedHeaders) -> EncodedHeaders:

@@ -8,13 +8,15 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from django_asgi_bridge.conf import django_settings as settings
+from django.http import HttpResponse
+from django.urls import ResolverMatch
+
+from django_asgi_bridge.conf import read_setting
 from django_asgi_bridge.exceptions import PoolBusy
 from django_asgi_bridge.http.contracts import Dispatcher
 from django_asgi_bridge.http.djangos import Request, Response, iscoroutinefunction
 from django_asgi_bridge.http.exchange import Exchange
-from django_asgi_bridge.http.hooks import always, blocks_of
-from django_asgi_bridge.http.marks import does_resolve_user
+from django_asgi_bridge.http.hooks import always, blocks_of, is_from
 from django_asgi_bridge.threads import PINS_NOTHING, PINS_STATE
 
 __all__ = ("ViewStep",)
@@ -35,12 +37,15 @@ class ViewStep:
         self.template_hooks = _methods(instances[::-1], "process_template_response")
         self.exception_hooks = _methods(instances[::-1], "process_exception")
         self.view_blocks = tuple(blocks_of(hook) for hook in self.view_hooks)
+        self.async_view_hooks = tuple(
+            iscoroutinefunction(hook) for hook in self.view_hooks
+        )
 
     def on_worker(self, request: Request, exchange: Exchange) -> Any:
         """Resolve and answer ``request`` on this thread."""
         handler = self.handler
         call_async = exchange.call_async
-        callback, args, kwargs = handler.resolve_request(request)
+        callback, args, kwargs = _parts(handler.resolve_request(request))
         response: Any = None
         for hook in self.view_hooks:
             call = _blocking(hook, call_async)
@@ -50,15 +55,25 @@ class ViewStep:
         if response is None:
             view = handler.make_view_atomic(callback)
             try:
-                response = _blocking(view, call_async)(request, *args, **kwargs)
+                if view is not callback or exchange.marks_of(view).is_async:
+                    view = _blocking(view, call_async)
+                response = view(request, *args, **kwargs)
             except Exception as error:
                 response = self._exception_response(error, request, call_async)
         # Closed at the end even if a cancellation keeps it from being sent.
         exchange.note(response)
+        if self._needs_no_check(response):
+            return response
         handler.check_response(response, callback)
         if callable(getattr(response, "render", None)):
             response = self._render(request, response, call_async)
         return response
+
+    def _needs_no_check(self, response: object) -> bool:
+        """Tell whether nothing can be wrong with it, and nothing is to be rendered."""
+        return type(response) is HttpResponse and is_from(
+            type(self.handler).check_response, "django.core.handlers.base"
+        )
 
     def _exception_response(
         self, error: Exception, request: Request, call_async: Callable[..., Any]
@@ -93,7 +108,7 @@ class ViewStep:
         """Resolve and answer ``request`` on the event loop; what blocks makes trips."""
         handler = self.handler
         lease = exchange.lease
-        callback, args, kwargs = handler.resolve_request(request)
+        callback, args, kwargs = _parts(handler.resolve_request(request))
         response: Any = None
         if self.view_hooks:
             response = await self._view_hooks_on_loop(
@@ -102,8 +117,9 @@ class ViewStep:
         if response is None:
             view = handler.make_view_atomic(callback)
             try:
-                if exchange.is_async_view(view):
-                    if exchange.config.resolve_user or does_resolve_user(callback):
+                marks = exchange.marks_of(callback)
+                if marks.is_async if view is callback else iscoroutinefunction(view):
+                    if exchange.config.resolve_user or marks.resolves_user:
                         await _resolve_user(request, exchange)
                     response = await view(request, *args, **kwargs)
                 else:
@@ -117,6 +133,8 @@ class ViewStep:
                     self._exception_response, error, request, exchange.call_async
                 )
         exchange.note(response)
+        if self._needs_no_check(response):
+            return response
         handler.check_response(response, callback)
         if callable(getattr(response, "render", None)):
             if not self.template_hooks and iscoroutinefunction(response.render):
@@ -153,7 +171,7 @@ class ViewStep:
         i = 0
         while i < len(self.view_hooks):
             hook = self.view_hooks[i]
-            if iscoroutinefunction(hook):
+            if self.async_view_hooks[i]:
                 last = i
                 response = await hook(request, callback, args, kwargs)
             elif self.view_blocks[i](request, callback):
@@ -179,7 +197,7 @@ class ViewStep:
     def _last_blocking_view_hook(self, first: int) -> int:
         last = first
         for i in range(first, len(self.view_hooks)):
-            if iscoroutinefunction(self.view_hooks[i]):
+            if self.async_view_hooks[i]:
                 break
             if self.view_blocks[i] is always:
                 last = i
@@ -193,9 +211,20 @@ class ViewStep:
         return None
 
 
+def _parts(match: Any) -> tuple[Any, Any, Any]:
+    """Return the view with its arguments."""
+    if type(match) is ResolverMatch:
+        # Unpacked, it makes four calls.
+        return match.func, match.args, match.kwargs
+    callback, args, kwargs = match
+    return callback, args, kwargs
+
+
 async def _resolve_user(request: Request, exchange: Exchange) -> None:
     """Load what a view of a signed-in visitor could only load in a thread."""
-    if settings.SESSION_COOKIE_NAME in request.COOKIES and hasattr(request, "user"):
+    if read_setting("SESSION_COOKIE_NAME") in request.COOKIES and hasattr(
+        request, "user"
+    ):
         await exchange.lease.run(_load_user, request, pins=PINS_NOTHING)
 
 

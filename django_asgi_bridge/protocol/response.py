@@ -123,12 +123,15 @@ def encode_headers(
         # A bytes key would be compared with str keys, which `python -bb` forbids.
         entry = known.get(name) if isinstance(name, str) else None
         encoded, kind = entry or _encode_name(name, lower=lower)
-        if kind and _is_dropped(kind, value, lower=lower):
+        field = _ENCODED_VALUES.get(value) if isinstance(value, str) else None
+        if kind == _LENGTH:
+            field = _encode_value(encoded, value)
+            content_length = _read_length(field, content_length)
+        elif kind and _is_dropped(kind, value, lower=lower):
             dropped.append(encoded.decode("ascii"))
             continue
-        field = _encode_value(encoded, value)
-        if kind == _LENGTH:
-            content_length = _read_length(field, content_length)
+        elif field is None:
+            field = _encode_value(encoded, value)
         headers.append((encoded, field))
     set_cookie = b"set-cookie" if lower else b"Set-Cookie"
     headers += [(set_cookie, _encode_value(set_cookie, cookie)) for cookie in cookies]
@@ -181,9 +184,6 @@ def _is_dropped(kind: int, value: str | bytes, *, lower: bool) -> bool:
 def _encode_value(name: bytes, value: object) -> bytes:
     """Return a value's bytes without the white space at its end."""
     if isinstance(value, str):
-        common = _ENCODED_VALUES.get(value)
-        if common is not None:
-            return common
         try:
             field = value.encode("latin-1")
         except UnicodeEncodeError as exc:

@@ -73,7 +73,7 @@ def new_lease(
 ) -> Lease:
     """Return a lease on the process's pool; it has no worker yet."""
     config = get_config()
-    pool = get_pool()
+    pool = _pool or get_pool()
     pool.reopen()
     return Lease(
         pool,

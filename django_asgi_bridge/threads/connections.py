@@ -9,9 +9,22 @@ import logging
 from django.db import close_old_connections, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ("close_all", "drop_open_work", "has_open_work", "leave_clean")
+from django_asgi_bridge.threads.locals import view_of
+
+__all__ = (
+    "close_all",
+    "drop_open_work",
+    "has_connections",
+    "has_open_work",
+    "leave_clean",
+)
 
 logger = logging.getLogger("django_asgi_bridge.threads")
+
+
+def has_connections() -> bool:
+    """Tell whether this thread may have a connection of its own."""
+    return not view_of(connections._connections).is_empty()  # type: ignore[attr-defined]  # private
 
 
 def has_open_work() -> bool:
@@ -19,7 +32,7 @@ def has_open_work() -> bool:
 
     That is an atomic block, or a transaction begun by hand (autocommit off).
     """
-    return any(
+    return has_connections() and any(
         _is_in_the_middle(connection)
         for connection in connections.all(initialized_only=True)
     )
@@ -49,8 +62,9 @@ def drop_open_work() -> None:
 
 def leave_clean() -> None:
     """Do what a request does at its end: nothing of it stays on this thread."""
-    drop_open_work()
-    close_old_connections()
+    if has_connections():
+        drop_open_work()
+        close_old_connections()
 
 
 def close_all() -> None:

@@ -23,7 +23,8 @@ from typing import Any
 
 from django_asgi_bridge.exceptions import PoolBusy
 from django_asgi_bridge.threads.hold import Hold
-from django_asgi_bridge.threads.jobs import ResumeJob, TripJob, rehome_locals
+from django_asgi_bridge.threads.jobs import ResumeJob, TripJob
+from django_asgi_bridge.threads.locals import rehome_locals
 
 __all__ = ("Trip", "detached_tasks", "drive")
 

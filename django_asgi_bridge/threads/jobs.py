@@ -14,9 +14,10 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any
 
-from asgiref import local as asgiref_local
 from asgiref.sync import SyncToAsync
 
+from django_asgi_bridge.threads.locals import rehome_locals
+from django_asgi_bridge.threads.waking import bell_of_loop
 from django_asgi_bridge.threads.worker import PINS_NOTHING
 
 __all__ = (
@@ -25,13 +26,7 @@ __all__ = (
     "ResumeJob",
     "TripJob",
     "current_trip",
-    "rehome_locals",
-    "unshare_locals",
 )
-
-# asgiref 3.12 and later tag the values of a Local with their thread; earlier
-# releases carry them as plain context variables.
-_STORAGE: Any = getattr(asgiref_local, "_Storage", None)
 
 
 class CallBack:
@@ -58,6 +53,7 @@ class TripJob:
 
     __slots__ = (
         "args",
+        "bell",
         "callback",
         "context",
         "error",
@@ -87,6 +83,7 @@ class TripJob:
         self.args = args
         self.context = context
         self.loop = loop
+        self.bell = bell_of_loop(loop)
         self.pins = pins
         self.is_patient = is_patient
         self.resumes = None
@@ -128,11 +125,7 @@ class TripJob:
 
     def wake_driver(self) -> None:
         """Wake the driver: the trip is over, or it calls back."""
-        try:
-            self.loop.call_soon_threadsafe(self.wake)
-        except RuntimeError:
-            # The loop was closed under us: nobody waits any more.
-            return
+        self.bell.call(self.wake)
 
     def wake(self) -> None:
         """Wake the driver, from the event loop's own thread."""
@@ -141,8 +134,7 @@ class TripJob:
             waiter.set_result(None)
 
     def _call(self) -> Any:
-        if _STORAGE is not None:
-            rehome_locals()
+        rehome_locals()
         return self.fn(*self.args)
 
 
@@ -226,29 +218,6 @@ def current_trip() -> TripJob | None:
     """Return the trip whose function is running on this thread, innermost first."""
     trip: TripJob | None = getattr(_here, "trip", None)
     return trip
-
-
-def unshare_locals() -> None:
-    """Give the current context asgiref ``Local`` values of its own.
-
-    asgiref before 3.12 keeps them in a dictionary that copied contexts share, and
-    releases before 3.9 change it in place: what one request sets others would see.
-    """
-    if _STORAGE is not None:
-        return
-    for variable, value in contextvars.copy_context().items():
-        if variable.name == "asgiref.local" and isinstance(value, dict):
-            variable.set(value.copy())
-
-
-def rehome_locals() -> None:
-    """Let the values of asgiref ``Local`` objects be seen on this thread."""
-    if _STORAGE is None:
-        return
-    here = threading.get_ident()
-    for variable, value in contextvars.copy_context().items():
-        if type(value) is _STORAGE and value.thread_id != here:
-            variable.set(type(value)(here, value.data))
 
 
 _here = threading.local()

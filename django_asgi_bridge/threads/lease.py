@@ -33,6 +33,9 @@ from django_asgi_bridge.threads.jobs import (
     CallBack,
     FutureJob,
     current_trip,
+)
+from django_asgi_bridge.threads.locals import (
+    LocalView,
     rehome_locals,
     unshare_locals,
 )
@@ -95,13 +98,15 @@ class Lease(Hold):
         """
         unshare_locals()
         current_lease.set(self)
-        if getattr(AsyncToSync.executors, "current", None) is not None or (
+        if _executors.get("current") is not None or (
             follows_loop
             and asyncio.get_running_loop() in AsyncToSync.loop_thread_executors
         ):
             self.is_direct = False
             return
-        SyncToAsync.thread_sensitive_context.set(_thread_sensitive_context())
+        SyncToAsync.thread_sensitive_context.set(
+            _shared[0] if _shared else _thread_sensitive_context()
+        )
         # A tool that watches SyncToAsync must see every call.
         self.is_direct = _is_asgirefs_own(SyncToAsync.__call__)
 
@@ -200,6 +205,9 @@ current_lease: contextvars.ContextVar[Lease] = contextvars.ContextVar(
 )
 
 
+_executors = LocalView(AsyncToSync.executors)
+
+
 def lease_of_context() -> Lease | None:
     """Return the lease of the request that the caller belongs to, if any."""
     return current_lease.get(None)
@@ -228,6 +236,7 @@ def _thread_sensitive_context() -> ThreadSensitiveContext:
     return _shared[0]
 
 
+@functools.lru_cache(maxsize=16)
 def _is_asgirefs_own(function: Any) -> bool:
     return getattr(function, "__globals__", {}).get("__name__") == "asgiref.sync"
 

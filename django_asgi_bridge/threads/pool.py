@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from django_asgi_bridge.exceptions import PoolBusy
+from django_asgi_bridge.threads.sleepers import Sleepers
 from django_asgi_bridge.threads.worker import PINS_NOTHING, Job, PoolLease, Worker
 
 __all__ = ("PoolStats", "WorkerPool")
@@ -86,6 +87,7 @@ class WorkerPool:
         # A stack: the worker used last is used next, so that the others and
         # their connections grow old and end.
         self._idle: list[Worker] = []
+        self._sleepers = Sleepers()
         self._running = 0
         # Leases that hold a worker and wait only for a slot go first.
         self._resuming: deque[PoolLease] = deque()
@@ -251,6 +253,12 @@ class WorkerPool:
             self._start_waiting()
             return None
 
+    def woke(self, worker: "Worker") -> None:
+        """Note that a worker has got what it was called for."""
+        if self._sleepers.waking is worker:
+            with self._lock:
+                self._sleepers.woke()
+
     def retire(self, worker: "Worker") -> bool:
         """Let an idle worker end; tell whether it still was idle."""
         with self._lock:
@@ -275,7 +283,9 @@ class WorkerPool:
         job = lease.next_job()
         if job is None or self._running >= self.threads:
             return False
-        worker = lease.worker or self._attach(lease)
+        worker = lease.worker
+        is_asleep = worker is None and bool(self._idle)
+        worker = worker or self._attach(lease)
         if worker is None:
             return False
         self._running += 1
@@ -284,7 +294,10 @@ class WorkerPool:
         lease.is_waiting = False
         lease.pending.remove(job)
         lease.active = job
-        worker.inbox.put((lease, job))
+        if is_asleep:
+            self._sleepers.give(worker, lease, job)
+        else:
+            worker.inbox.put((lease, job))
         return True
 
     def _attach(self, lease: PoolLease) -> Worker | None:
@@ -317,6 +330,8 @@ class WorkerPool:
             worker = self._take_from(lease)
             if self._is_closed:
                 worker.inbox.put(None)
+            elif self._sleepers.unannounced:
+                self._idle.append(self._sleepers.relieve(worker))
             else:
                 self._idle.append(worker)
         elif not lease.is_held():

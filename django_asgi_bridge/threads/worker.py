@@ -155,6 +155,9 @@ class Scheduler(Protocol):
     def job_done(self, lease: PoolLease) -> Job | None:
         """Note that a job ended; return the next one that the same worker runs."""
 
+    def woke(self, worker: "Worker") -> None:
+        """Note that a worker has got what it was called for."""
+
     def retire(self, worker: "Worker") -> bool:
         """Let an idle worker end; tell whether it still was idle."""
 
@@ -191,6 +194,7 @@ class Worker(threading.Thread):
                     continue
                 if item is None:
                     return
+                pool.woke(self)
                 self._run_jobs(*item)
                 del item
         finally:

@@ -397,7 +397,7 @@ def _look_holds(rule: Callable[[Any, Any], bool]) -> Callable[..., None]:
 
 
 def _urlconf_of_the_site_is_not_set(patch: pytest.MonkeyPatch) -> None:
-    _everywhere(patch, "set_urlconf", lambda urlconf: None)
+    _everywhere(patch, "use_urlconf", lambda urlconf: None)
 
 
 def _errors_are_not_logged(patch: pytest.MonkeyPatch) -> None:

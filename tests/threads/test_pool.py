@@ -77,6 +77,23 @@ def test_pool_runs_no_more_jobs_at_once_than_it_has_slots(pool):
         pool.close(lease)
 
 
+def test_pool_wakes_a_worker_for_each_job_when_all_of_them_block(pools):
+    """Sleeping workers are woken one by one, without waiting for each other's jobs."""
+    pool = pools(threads=8, max_threads=8)
+    for _ in range(2):
+        leases = [PoolLease() for _ in range(8)]
+        calls = [submit(pool, lease, is_gated=True) for lease in leases]
+        for call in calls:
+            wait(call.started)
+        for call, lease in zip(calls, leases, strict=True):
+            call.gate.set()
+            wait(call.delivered)
+            pool.close(lease)
+        wait_until_idle(pool)
+
+    assert pool.stats().started_total == 8
+
+
 def test_pool_frees_the_slot_of_a_lease_that_only_keeps_its_thread(pool):
     """Threads above ``threads`` are for leases that hold one and run nothing."""
     leases = [PoolLease() for _ in range(4)]

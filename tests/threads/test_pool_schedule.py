@@ -130,6 +130,11 @@ class PoolMachine(RuleBasedStateMachine):
     def finish(self, data, has_open_work):
         data.draw(st.sampled_from(self.busy())).finish(has_open_work)
 
+    @precondition(lambda self: self.pool._sleepers.waking)
+    @rule()
+    def wake_up(self):
+        self.pool.woke(self.pool._sleepers.waking)
+
     @rule(lease=leases, data=st.data())
     def withdraw(self, lease, data):
         if lease.pending:
@@ -161,7 +166,8 @@ class PoolMachine(RuleBasedStateMachine):
     @invariant()
     def bounds_hold(self):
         stats = self.pool.stats()
-        assert stats.running == len(self.busy()) <= THREADS
+        handed_out = len(self.busy()) + len(self.pool._sleepers.unannounced)
+        assert stats.running == handed_out <= THREADS
         assert stats.threads <= MAX_THREADS
         assert stats.running <= stats.leased
 
@@ -186,6 +192,12 @@ class PoolMachine(RuleBasedStateMachine):
             assert len(pool._workers) == MAX_THREADS
 
     @invariant()
+    def nobody_sleeps_over_a_job(self):
+        """What a sleeper was given is announced by the one that wakes."""
+        if self.pool._sleepers.unannounced:
+            assert self.pool._sleepers.waking is not None
+
+    @invariant()
     def every_pending_job_is_on_its_way(self):
         for lease in self.known:
             if lease.pending:
@@ -195,6 +207,8 @@ class PoolMachine(RuleBasedStateMachine):
         for lease in self.known:
             self.pool.close(lease)
         while self.busy():
+            if self.pool._sleepers.waking is not None:
+                self.wake_up()
             self.busy()[0].finish(has_open_work=False)
         for job in self.jobs:
             was_dropped = (job in self.refused) + (job in self.withdrawn)
@@ -211,6 +225,54 @@ TestPoolMachine.settings = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+
+
+@pytest.fixture
+def asleep(monkeypatch):
+    """Give a pool of two sleeping workers, which a test moves by hand."""
+    monkeypatch.setattr(pool_module, "Worker", StandIn)
+    pool = make_pool(threads=2, max_threads=2)
+    leases = [PoolLease() for _ in range(2)]
+    for lease in leases:
+        pool.submit(lease, Call())
+    for lease in leases:
+        worker = lease.worker
+        pool.close(lease)
+        worker.finish(has_open_work=False)
+    assert pool.stats().idle == 2
+    return pool
+
+
+def test_worker_that_gets_free_takes_the_job_of_one_that_still_sleeps(asleep):
+    """A burst of short jobs is done by the worker that is awake."""
+    first, second = PoolLease(), PoolLease()
+    job = Call()
+    asleep.submit(first, Call(pins=PINS_NOTHING))
+    asleep.submit(second, job)
+    awake = first.worker
+    assert job.executions == 0
+    asleep.close(first)
+
+    awake.finish(has_open_work=False)
+
+    assert second.worker is awake
+    assert job.executions == 1
+    assert asleep.stats().idle == 1
+    asleep.woke(awake)
+    assert asleep.stats().idle == 1
+
+
+def test_worker_that_wakes_wakes_the_next_one_before_its_job(asleep):
+    """A job that blocks keeps nobody waiting."""
+    first, second = PoolLease(), PoolLease()
+    job = Call()
+    asleep.submit(first, Call())
+    asleep.submit(second, job)
+
+    asleep.woke(first.worker)
+
+    assert job.executions == 1
+    assert second.worker is not first.worker
 
 
 @pytest.mark.parametrize("seed", range(3))

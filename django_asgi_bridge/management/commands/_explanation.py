@@ -21,7 +21,7 @@ from django_asgi_bridge.http.djangos import iscoroutinefunction
 from django_asgi_bridge.http.handler import ASGIHandler
 from django_asgi_bridge.http.hooks import Blocks, always, blocks_of, never
 from django_asgi_bridge.http.layers import Kind, Layer
-from django_asgi_bridge.http.marks import does_resolve_user
+from django_asgi_bridge.http.marks import marks_of
 from django_asgi_bridge.http.plan import Plan
 
 __all__ = ("REASONS", "Explanation", "Step", "explain")
@@ -272,7 +272,7 @@ class _Walk:
                     self._step(*_hook_name(hook), trip, _why(blocks_of(hook)))
                 i = last
             i += 1
-        if get_config().resolve_user or does_resolve_user(self.view):
+        if get_config().resolve_user or marks_of(self.view).resolves_user:
             more = "+1 for a visitor with a session cookie: the user is loaded"
             self.result.more.append(more)
         self._step(str(self.result.view), "view", None, "async: awaited")

@@ -1,0 +1,39 @@
+"""Where a request is: the script prefix and the URLconf that ``django.urls`` sees.
+
+Both live in the request's context, for ``reverse()`` and ``get_urlconf()``.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.urls import base as django_urls
+from django.urls import set_script_prefix, set_urlconf
+
+from django_asgi_bridge.conf import read_setting
+from django_asgi_bridge.threads.locals import LocalView
+
+__all__ = ("script_prefix", "use_script_prefix", "use_urlconf")
+
+_prefixes = LocalView(vars(django_urls)["_prefixes"])
+_urlconfs = LocalView(vars(django_urls)["_urlconfs"])
+
+
+def script_prefix(scope: Mapping[str, Any]) -> str:
+    """Return where the site is mounted, ``""`` at the root."""
+    forced: str | None = read_setting("FORCE_SCRIPT_NAME")
+    return forced or scope.get("root_path") or ""
+
+
+def use_script_prefix(prefix: str) -> None:
+    """Make ``prefix`` that of the current context; see ``set_script_prefix``."""
+    # Without one Django answers "/".
+    if (prefix or "/") != _prefixes.get("value", "/"):
+        set_script_prefix(prefix)
+
+
+def use_urlconf(urlconf: Any) -> None:
+    """Make ``urlconf`` that of the current context; see ``set_urlconf``."""
+    if urlconf:
+        _urlconfs.set("value", urlconf)
+    else:
+        set_urlconf(urlconf)

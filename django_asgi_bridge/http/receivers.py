@@ -1,0 +1,77 @@
+"""Who listens to the two signals around a request.
+
+Django's own receivers look after the database connections and caches; what they do
+is known. All others are unknown code.
+"""
+
+import operator
+import weakref
+from typing import Any, NamedTuple
+
+from django.core import signals
+from django.core.cache import close_caches
+from django.core.handlers.base import reset_urlconf
+from django.db import close_old_connections, reset_queries
+from django.dispatch import Signal
+
+from django_asgi_bridge.http.hooks import is_from
+
+__all__ = ("OWN", "Audience", "finished_audience", "is_watched", "started_audience")
+
+OWN = frozenset({reset_queries, close_old_connections, close_caches, reset_urlconf})
+"""Django's receivers of ``request_started`` and ``request_finished``."""
+
+
+class Audience(NamedTuple):
+    """The receivers of one signal.
+
+    Attributes:
+        own: Django's receivers among them.
+        has_others: there are some that are not Django's.
+    """
+
+    own: tuple[Any, ...]
+    has_others: bool
+
+
+def is_watched() -> bool:
+    """Tell whether a tool looks at the receivers that signals call."""
+    return not is_from(Signal._live_receivers, "django.dispatch.dispatcher")
+
+
+class _Stage:
+    """One signal; its receivers are looked at anew only when they changed."""
+
+    def __init__(self, signal: Signal) -> None:
+        self._signal = signal
+        self._seen: list[Any] = []
+        self._audience = Audience((), False)
+
+    def look(self) -> Audience:
+        """Return who listens now."""
+        entries = self._signal.receivers
+        seen = self._seen
+        if len(entries) != len(seen) or not all(map(operator.is_, entries, seen)):
+            self._seen = list(entries)
+            self._audience = _audience_of(self._seen)
+        return self._audience
+
+
+def _audience_of(entries: list[Any]) -> Audience:
+    own = []
+    has_others = False
+    for entry in entries:
+        receiver = entry[1]
+        if isinstance(receiver, weakref.ReferenceType):
+            receiver = receiver()
+        if receiver is None:
+            continue
+        if any(receiver is each for each in OWN):
+            own.append(receiver)
+        else:
+            has_others = True
+    return Audience(tuple(own), has_others)
+
+
+started_audience = _Stage(signals.request_started).look
+finished_audience = _Stage(signals.request_finished).look
