@@ -20,7 +20,7 @@ from django_asgi_bridge.http.look import Look
 from django_asgi_bridge.http.quota import Quota
 from django_asgi_bridge.protocol.request import Refusal
 from django_asgi_bridge.protocol.response import ResponseOrder
-from django_asgi_bridge.threads import Lease, lease_of_context
+from django_asgi_bridge.threads import Lease, lease_of_context, was_left
 from django_asgi_bridge.types import Message, Receive, Scope, Send
 
 __all__ = ("Exchange", "current_exchange", "exchange_of")
@@ -122,7 +122,8 @@ class Exchange:
     def note(self, response: object) -> None:
         """Remember the view's response, so that it is closed on every path."""
         if isinstance(response, HttpResponseBase):
-            self.response = response
+            if self.response is None or not was_left():
+                self.response = response
             if response not in self.made:
                 self.made.append(response)
 

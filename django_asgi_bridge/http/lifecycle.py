@@ -23,7 +23,7 @@ from django.http.response import HttpResponseBase
 from django_asgi_bridge.http.djangos import Response
 from django_asgi_bridge.http.exchange import Exchange
 from django_asgi_bridge.http.hooks import is_from
-from django_asgi_bridge.threads import PINS_NOTHING
+from django_asgi_bridge.threads import PINS_NOTHING, Postponed
 from django_asgi_bridge.threads.connections import drop_open_work, leave_clean
 
 __all__ = (
@@ -182,7 +182,7 @@ async def fire_finished(exchange: Exchange, handler_class: type) -> None:
     is_own = all(inspect.unwrap(each) in _OWN for each in sync)
     named = {"signal": signals.request_finished, "sender": sender}
     is_sent = False
-    cancelled: asyncio.CancelledError | None = None
+    postponed = Postponed()
     if (
         is_own
         and lease.worker is None
@@ -195,7 +195,9 @@ async def fire_finished(exchange: Exchange, handler_class: type) -> None:
         if response is None or not _is_watched():
             _call_all_robust(sync if _is_watched() else [reset_urlconf], named)
     else:
-        try:
+        # Where it is cancelled, the trip is made all the same.
+        is_sent = response is not None and _has_own_close(response)
+        with postponed:
             is_sent = await lease.run(
                 _finish_on_worker,
                 exchange,
@@ -204,14 +206,9 @@ async def fire_finished(exchange: Exchange, handler_class: type) -> None:
                 pins=PINS_NOTHING,
                 is_cleanup=True,
             )
-        except asyncio.CancelledError as error:
-            # The trip was made all the same.
-            cancelled = error
-            is_sent = response is not None and _has_own_close(response)
     if not is_sent:
         await _gather(asynchronous, named, is_robust=True)
-    if cancelled is not None:
-        raise cancelled
+    postponed.pass_on()
 
 
 def _finish_on_worker(exchange: Exchange, sync: list[Any], named: Any) -> bool:

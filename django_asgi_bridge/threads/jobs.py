@@ -26,7 +26,9 @@ __all__ = (
     "TripJob",
     "current_trip",
     "rehome_locals",
+    "take_over",
     "unshare_locals",
+    "was_left",
 )
 
 # asgiref 3.12 and later tag the values of a Local with their thread; earlier
@@ -64,6 +66,7 @@ class TripJob:
         "fn",
         "is_cursor_open",
         "is_done",
+        "is_left",
         "is_overdue",
         "is_patient",
         "loop",
@@ -95,6 +98,8 @@ class TripJob:
         self.is_done = False
         # The request was cancelled and has waited long enough.
         self.is_overdue = False
+        # It goes on without this call.
+        self.is_left = False
         self.value: Any = None
         self.error: BaseException | None = None
         self.task_context: list[asyncio.Task[Any]] = []
@@ -228,6 +233,19 @@ def current_trip() -> TripJob | None:
     return trip
 
 
+def was_left() -> bool:
+    """Tell whether the request has gone on without the call that asks this."""
+    trip = current_trip()
+    return trip is not None and trip.is_left
+
+
+def take_over(context: contextvars.Context) -> None:
+    """Set what changed in ``context`` in the current one too."""
+    for variable, value in context.items():
+        if variable.get(_MISSING) is not value:
+            variable.set(value)
+
+
 def unshare_locals() -> None:
     """Give the current context asgiref ``Local`` values of its own.
 
@@ -250,5 +268,7 @@ def rehome_locals() -> None:
         if type(value) is _STORAGE and value.thread_id != here:
             variable.set(type(value)(here, value.data))
 
+
+_MISSING: Any = object()
 
 _here = threading.local()
