@@ -15,7 +15,7 @@ from typing import Any, Self
 from asgiref.sync import SyncToAsync, sync_to_async
 from django.db import close_old_connections, connections, transaction
 
-from django_asgi_bridge.threads import Lease, lease_of_context
+from django_asgi_bridge.threads import Lease, ended, lease_of_context
 
 __all__ = (
     "DatabaseSyncToAsync",
@@ -78,16 +78,15 @@ class atomic:  # noqa: N801 - Django's name for it
         lease = lease_of_context()
         leaving = asyncio.ensure_future(self._leave(kind, error, traceback))
         if lease is None:
-            cancelled = await _ended(leaving)
+            postponed = await ended(leaving)
         else:
             owner = lease.atomic_task
             # The queries of other tasks are refused until the block is left.
             lease.atomic_task = leaving
-            cancelled = await _ended(leaving)
+            postponed = await ended(leaving)
             lease.atomic_task = None if self._is_outermost else owner
         leaving.result()
-        if cancelled is not None:
-            raise cancelled
+        postponed.pass_on()
 
     async def _enter(
         self,
@@ -106,13 +105,13 @@ class atomic:  # noqa: N801 - Django's name for it
             if entry.decide():
                 entering.cancel()
                 raise
-            await _ended(entering)
+            await ended(entering)
             if not entering.cancelled() and entering.exception() is None:
                 undo = self._leave(type(cancelled), cancelled, None)
                 leaving = asyncio.ensure_future(undo)
                 if lease is not None:
                     lease.atomic_task = leaving
-                await _ended(leaving)
+                await ended(leaving)
             raise
         entering.result()
 
@@ -144,17 +143,6 @@ class _Entry:
     def _make(self) -> None:
         if self.decide():
             self._call()
-
-
-async def _ended(task: "asyncio.Task[None]") -> asyncio.CancelledError | None:
-    """Wait to the end of ``task``; return a cancellation that came meanwhile."""
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as raised:
-            cancelled = raised
-    return cancelled
 
 
 def atomic_view(view: Any) -> Any:

@@ -388,6 +388,16 @@ def test_disconnects_example_follows_the_policies(example):
     ]
 
 
+def test_time_limit_example_answers_504(example, settings):
+    """The view is cancelled, and the middleware's answer is sent."""
+    module = example("disconnects")
+    module.SECONDS = 0
+    settings.MIDDLEWARE = [f"{module.__name__}.time_limit"]
+
+    assert ask("/search/").status == 504
+    assert module.done == ["search cancelled"]
+
+
 @pytest.mark.django_db
 def test_request_user_example_greets(example, settings):
     """The view of a signed-in visitor has the user, a stranger's has none."""

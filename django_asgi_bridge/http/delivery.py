@@ -74,7 +74,7 @@ async def _replacement(
     if request is None:
         return HttpResponse("Internal Server Error", status=500)
     try:
-        page = await exchange.lease.run(convert, request, error)
+        page = await exchange.lease.run_promptly(convert, request, error)
         encode_headers(page.items(), (), lower=False)
     except BadResponse:
         page = handler.last_chance(request)

@@ -4,7 +4,6 @@ A request that needs nobody to wait ends on the event loop at once. Any other en
 on its worker, in one trip, which is made even if the request was cancelled.
 """
 
-import asyncio
 import inspect
 import logging
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from django_asgi_bridge.http.lifecycle import (
     finishes_inline,
     fire_finished,
 )
+from django_asgi_bridge.threads import PINS_NOTHING, Postponed
 
 __all__ = ("finish", "finish_now")
 
@@ -57,20 +57,21 @@ async def finish(exchange: Exchange, handler_class: type) -> None:
     if exchange.is_finished:
         return
     exchange.is_finished = True
-    cancelled: asyncio.CancelledError | None = None
+    lease = exchange.lease
+    postponed = Postponed()
     try:
+        if lease.is_left():
+            with postponed:
+                await lease.run(_wait_for_turn, pins=PINS_NOTHING, is_cleanup=True)
         for function in exchange.after:
-            try:
+            with postponed:
                 await _run_after(exchange, function)
-            except asyncio.CancelledError as error:
-                # What follows must still happen.
-                cancelled = error
         if exchange.is_started:
-            await fire_finished(exchange, handler_class)
+            with postponed:
+                await fire_finished(exchange, handler_class)
     finally:
         _leave(exchange)
-    if cancelled is not None:
-        raise cancelled
+    postponed.pass_on()
 
 
 def _leave(exchange: Exchange) -> None:
@@ -81,6 +82,10 @@ def _leave(exchange: Exchange) -> None:
         exchange.body.close()
     exchange.lease.pool.close(exchange.lease)
     exchange.let_go()
+
+
+def _wait_for_turn() -> None:
+    """Do nothing: when this runs, the calls before it on the worker have ended."""
 
 
 async def _run_after(exchange: Exchange, function: Callable[[], Any]) -> None:

@@ -21,7 +21,7 @@ from django_asgi_bridge.http.marks import Marks, marks_of
 from django_asgi_bridge.http.quota import Quota
 from django_asgi_bridge.protocol.request import Refusal
 from django_asgi_bridge.protocol.response import ResponseOrder
-from django_asgi_bridge.threads import Lease, current_lease
+from django_asgi_bridge.threads import Lease, current_lease, was_left
 from django_asgi_bridge.types import Message, Receive, Scope, Send
 
 __all__ = ("Exchange", "current_exchange", "exchange_of")
@@ -125,7 +125,8 @@ class Exchange:
     def note(self, response: object) -> None:
         """Remember the view's response, so that it is closed on every path."""
         if isinstance(response, HttpResponseBase):
-            self.response = response
+            if self.response is None or not was_left():
+                self.response = response
             if not self.made or not any(response is each for each in self.made):
                 self.made.append(response)
 

@@ -198,6 +198,7 @@ class ASGIHandler(DjangoASGIHandler):
             if not exchange.is_answered:
                 # Nothing may be sent from the background any more.
                 exchange.is_disconnected = True
+            context = exchange.lease.free(context)
             if exchange.is_answered and not context.run(finish_now, exchange):
                 await drive(context, finish(exchange, type(self)))
 
@@ -308,7 +309,8 @@ class ASGIHandler(DjangoASGIHandler):
         response: Response = await self._dispatch(request)
         response._resource_closers.append(request.close)
         if response.status_code >= 400 and not answers.is_logged(response):
-            await exchange_of(request).lease.run(answers.log, request, response)
+            lease = exchange_of(request).lease
+            await lease.run_promptly(answers.log, request, response)
         return response
 
     async def _dispatch(self, request: Request) -> Response:

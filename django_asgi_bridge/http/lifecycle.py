@@ -28,7 +28,7 @@ from django_asgi_bridge.http.receivers import (
     is_watched,
     started_audience,
 )
-from django_asgi_bridge.threads import PINS_NOTHING
+from django_asgi_bridge.threads import PINS_NOTHING, Postponed
 from django_asgi_bridge.threads.connections import (
     drop_open_work,
     has_connections,
@@ -155,7 +155,7 @@ async def fire_finished(exchange: Exchange, handler_class: type) -> None:
     is_own = all(inspect.unwrap(each) in OWN for each in sync)
     named = {"signal": signals.request_finished, "sender": sender}
     is_sent = False
-    cancelled: asyncio.CancelledError | None = None
+    postponed = Postponed()
     if (
         is_own
         and lease.worker is None
@@ -168,7 +168,9 @@ async def fire_finished(exchange: Exchange, handler_class: type) -> None:
         if response is None or not is_watched():
             _call_all_robust(sync if is_watched() else [reset_urlconf], named)
     else:
-        try:
+        # Where it is cancelled, the trip is made all the same.
+        is_sent = response is not None and _has_own_close(response)
+        with postponed:
             is_sent = await lease.run(
                 _finish_on_worker,
                 exchange,
@@ -177,14 +179,9 @@ async def fire_finished(exchange: Exchange, handler_class: type) -> None:
                 pins=PINS_NOTHING,
                 is_cleanup=True,
             )
-        except asyncio.CancelledError as error:
-            # The trip was made all the same.
-            cancelled = error
-            is_sent = response is not None and _has_own_close(response)
     if not is_sent:
         await _gather(asynchronous, named, is_robust=True)
-    if cancelled is not None:
-        raise cancelled
+    postponed.pass_on()
 
 
 def _finish_on_worker(exchange: Exchange, sync: list[Any], named: Any) -> bool:

@@ -125,7 +125,7 @@ class Plan:
         while True:
             if i >= trip_at:
                 response = await exchange.lease.run(
-                    self._last_trip, request, i, exchange
+                    self._last_trip, request, i, exchange, is_leavable=True
                 )
                 break
             if i == end:
@@ -148,7 +148,7 @@ class Plan:
                 last = self._last_blocking(i)
                 if layers[last].kind is Kind.SYNC:
                     response = await exchange.lease.run(
-                        self.on_worker, request, i, exchange
+                        self.on_worker, request, i, exchange, is_leavable=True
                     )
                     break
                 i, response, is_over = await exchange.lease.run(
@@ -334,7 +334,7 @@ async def _convert_on_loop(
 ) -> Response:
     if isinstance(error, PoolBusy):
         raise error
-    return await exchange.lease.run(convert, request, error)
+    return await exchange.lease.run_promptly(convert, request, error)
 
 
 def _pins(layers: Sequence[Layer], blocks: str) -> int:

@@ -86,7 +86,7 @@ async def close_unread(response: Response) -> None:
 async def _release_worker(exchange: Exchange) -> None:
     """Give the worker and its connections back; calls lease again, one by one."""
     lease = exchange.lease
-    if lease.worker is None:
+    if lease.worker is None or lease.is_left():
         lease.go_per_call()
     else:
         await lease.run(lease.go_per_call, pins=PINS_NOTHING, is_cleanup=True)

@@ -11,7 +11,9 @@ from asgiref.sync import async_to_sync, sync_to_async
 
 from django_asgi_bridge.conf import get_config
 from django_asgi_bridge.threads import connections
+from django_asgi_bridge.threads.cancellation import Postponed, ended
 from django_asgi_bridge.threads.driver import detached_tasks, drive
+from django_asgi_bridge.threads.jobs import was_left
 from django_asgi_bridge.threads.lease import Lease, current_lease, lease_of_context
 from django_asgi_bridge.threads.pool import PoolStats, WorkerPool
 from django_asgi_bridge.threads.worker import PINS_CURSOR, PINS_NOTHING, PINS_STATE
@@ -22,11 +24,13 @@ __all__ = (
     "PINS_STATE",
     "Lease",
     "PoolStats",
+    "Postponed",
     "WorkerPool",
     "call_async",
     "current_lease",
     "detached_tasks",
     "drive",
+    "ended",
     "ensure_lease",
     "get_pool",
     "lease_of_context",
@@ -34,6 +38,7 @@ __all__ = (
     "new_lease",
     "run_apart",
     "run_sync",
+    "was_left",
 )
 
 _R = TypeVar("_R")
@@ -117,18 +122,8 @@ async def run_apart(fn: Callable[..., _R], *args: Any) -> _R:
     lease.is_closed = True
     job = functools.partial(fn, *args)
     future = asyncio.wrap_future(lease.submit_call(job))
-    cancelled: asyncio.CancelledError | None = None
-    while not future.done():
-        try:
-            await asyncio.shield(future)
-        except asyncio.CancelledError as error:
-            if future.cancelled():
-                raise
-            cancelled = error
-        except Exception:
-            break
-    if cancelled is not None:
-        raise cancelled
+    postponed = await ended(future)
+    postponed.pass_on()
     return future.result()
 
 

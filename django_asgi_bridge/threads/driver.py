@@ -7,9 +7,15 @@ sides share one context: what a sync middleware sets, the async view sees, a tok
 made on one side is valid on the other, and nothing is copied.
 
 While a worker is inside a context the driver must not step the coroutine. That
-decides what a cancellation does: a trip that has not started is withdrawn; for a
-running one the driver waits, ``detach_after`` seconds at most, and then leaves
-the rest of the coroutine to a background task.
+decides what a cancellation does:
+
+- A trip that has not started is withdrawn.
+- A running one is left when it does not end within ``detach_after`` seconds, or at
+  the second cancellation: it runs on, and the coroutine sees the cancellation, in a
+  copy of the context from then on. A trip that says ``is_leavable`` has a copy of
+  its own from the start and is left at once.
+- Clean-up waits for the calls that were left. After ``detach_after`` seconds the
+  task leaves too, and the coroutine goes on in a background task.
 """
 
 import asyncio
@@ -23,7 +29,7 @@ from typing import Any
 
 from django_asgi_bridge.exceptions import PoolBusy
 from django_asgi_bridge.threads.hold import Hold
-from django_asgi_bridge.threads.jobs import ResumeJob, TripJob
+from django_asgi_bridge.threads.jobs import ResumeJob, TripJob, take_over
 from django_asgi_bridge.threads.locals import rehome_locals
 
 __all__ = ("Trip", "detached_tasks", "drive")
@@ -32,7 +38,7 @@ __all__ = ("Trip", "detached_tasks", "drive")
 class Trip:
     """Awaited by a driven coroutine: call ``fn`` on the lease's worker."""
 
-    __slots__ = ("args", "fn", "is_cleanup", "lease", "pins")
+    __slots__ = ("args", "fn", "is_cleanup", "is_leavable", "lease", "pins")
 
     def __init__(
         self,
@@ -41,16 +47,35 @@ class Trip:
         args: tuple[Any, ...],
         *,
         pins: int,
-        is_cleanup: bool,
+        is_cleanup: bool = False,
+        is_leavable: bool = False,
     ) -> None:
         self.lease = lease
         self.fn = fn
         self.args = args
         self.pins = pins
         self.is_cleanup = is_cleanup
+        self.is_leavable = is_leavable
 
     def __await__(self) -> Generator["Trip", Any, Any]:
         return (yield self)
+
+
+class _Left(BaseException):
+    """The coroutine does not wait for ``job`` any longer."""
+
+    def __init__(
+        self,
+        lease: Hold,
+        job: TripJob,
+        cancelled: BaseException | None,
+        nested: "asyncio.Task[None] | None" = None,
+    ) -> None:
+        super().__init__()
+        self.lease = lease
+        self.job = job
+        self.cancelled = cancelled
+        self.nested = nested
 
 
 class _Detached(BaseException):
@@ -84,13 +109,19 @@ def drive(
         on_wait: called once, before the coroutine waits for the first time.
 
     Raises:
-        asyncio.CancelledError: the task was cancelled. The coroutine has seen it,
-            or will see it in a background task once its running trip ends.
+        asyncio.CancelledError: the task was cancelled, and the coroutine did not
+            recover from it.
+
+    Returns:
+        What the coroutine returns; None if its clean-up goes on in the background.
     """
     try:
         return (yield from _steps(context, coroutine, None, on_wait))
     except _Detached:
-        raise asyncio.CancelledError from None
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError from None
+        return None
 
 
 def _steps(
@@ -98,10 +129,10 @@ def _steps(
     coroutine: Coroutine[Any, Any, Any],
     error: BaseException | None,
     on_wait: Callable[[], None] | None,
+    value: Any = None,
 ) -> Generator[Any, Any, Any]:
     run: Callable[..., Any] = context.run
     send, throw = coroutine.send, coroutine.throw
-    value: Any = None
     while True:
         try:
             if error is None:
@@ -122,8 +153,17 @@ def _steps(
                 run(rehome_locals)
             else:
                 value = yield awaited
-        except _Detached as left:
-            raise _leave(_finish(context, coroutine, left.remainder)) from None
+        except _Left as left:
+            if left.job.is_patient:
+                rest = _in_background(_finish(context, coroutine, left))
+                raise _Detached(rest) from None
+            is_inside = left.job.context is context
+            _leave(left, 0.0 if is_inside else left.lease.detach_after)
+            if is_inside:
+                context = context.copy()
+                run = context.run
+                run(rehome_locals)
+            error = left.cancelled
         except GeneratorExit:
             # The task is thrown away: nothing can be awaited any more.
             coroutine.close()
@@ -137,16 +177,23 @@ def _carry(context: contextvars.Context, trip: Trip) -> Generator[Any, Any, Any]
     lease = trip.lease
     loop = asyncio.get_running_loop()
     is_patient = trip.is_cleanup or lease.is_patient
-    job = TripJob(trip.fn, trip.args, context, loop, trip.pins, is_patient)
+    inside = context.copy() if trip.is_leavable else context
+    job = TripJob(trip.fn, trip.args, inside, loop, trip.pins, is_patient)
     job.waiter = loop.create_future()
     timer = None
-    if lease.pool.submit(lease, job) and not is_patient:
+    if trip.is_cleanup:
+        if lease.is_left():
+            timer = loop.call_at(lease.patience_ends, _lose_patience, job)
+        lease.pool.submit(lease, job)
+    elif lease.pool.submit(lease, job) and not is_patient:
         timer = loop.call_later(lease.queue_timeout, _expire, lease, job)
     try:
-        cancelled = yield from _wait(lease, job)
+        cancelled = yield from _wait(lease, job, trip.is_leavable)
     finally:
         if timer is not None:
             timer.cancel()
+    if inside is not context:
+        context.run(take_over, inside)
     if cancelled is not None:
         raise cancelled
     if job.error is not None:
@@ -158,10 +205,10 @@ def _carry(context: contextvars.Context, trip: Trip) -> Generator[Any, Any, Any]
 
 
 def _wait(
-    lease: Hold, job: TripJob
-) -> Generator[Any, Any, asyncio.CancelledError | None]:
+    lease: Hold, job: TripJob, is_leavable: bool
+) -> Generator[Any, Any, BaseException | None]:
     """Wait for a job's end, answer what it asks for; tell of a cancellation."""
-    cancelled: asyncio.CancelledError | None = None
+    cancelled: BaseException | None = None
     patience: asyncio.TimerHandle | None = None
     try:
         while not job.is_done:
@@ -170,20 +217,28 @@ def _wait(
             except asyncio.CancelledError as raised:
                 if not job.is_patient and lease.pool.withdraw(lease, job):
                     raise
-                if cancelled is not None:
-                    # Cancelled twice: whoever did it will not wait.
-                    raise _leave(_await_end(lease, job)) from None
+                # Cancelled twice: whoever did it will not wait.
+                is_second = cancelled is not None or (
+                    job.is_patient and lease.is_left()
+                )
+                has_to_leave = is_leavable or is_second
                 cancelled = raised
-                patience = _be_patient(lease, job)
+                timer = _be_patient(lease, job)
+                if has_to_leave and not job.is_done:
+                    timer.cancel()
+                    raise _Left(lease, job, cancelled) from None
+                patience = timer
             job.waiter = job.loop.create_future()
             if job.callback is not None:
                 try:
                     yield from _answer(lease, job, cancelled)
                 except _Detached as left:
-                    raise _leave(_await_end(lease, job, left.remainder)) from None
+                    reason = cancelled or asyncio.CancelledError()
+                    raise _Left(lease, job, reason, left.remainder) from None
             elif job.is_overdue and not job.is_done:
-                _report(lease)
-                raise _leave(_await_end(lease, job))
+                if not lease.is_reported:
+                    _report(lease)
+                raise _Left(lease, job, cancelled)
     finally:
         if patience is not None:
             patience.cancel()
@@ -201,6 +256,7 @@ def _be_patient(lease: Hold, job: TripJob) -> asyncio.TimerHandle:
 
 def _report(lease: Hold) -> None:
     """Log once what a worker does whose request was cancelled long ago."""
+    lease.is_reported = True
     ident = None if lease.worker is None else lease.worker.ident
     frame = None if ident is None else sys._current_frames().get(ident)
     logger.warning(
@@ -217,8 +273,15 @@ def _lose_patience(job: TripJob) -> None:
     job.wake()
 
 
-def _leave(rest: Coroutine[Any, Any, None]) -> _Detached:
-    return _Detached(_in_background(rest))
+def _leave(left: _Left, patience: float) -> None:
+    """Let a running call end by itself; clean-up waits for it so many seconds."""
+    lease, job = left.lease, left.job
+    job.is_left = True
+    if not patience:
+        # It was told when the time was over; at a second cancellation nobody asks.
+        lease.is_reported = True
+    end = _in_background(_await_end(lease, job, left.nested))
+    lease.leave(end, job.loop.time() + patience)
 
 
 def _answer(
@@ -264,14 +327,12 @@ def _refuse_callback(lease: Hold, job: TripJob) -> None:
 
 
 async def _finish(
-    context: contextvars.Context,
-    coroutine: Coroutine[Any, Any, Any],
-    trip_ended: "asyncio.Task[None]",
+    context: contextvars.Context, coroutine: Coroutine[Any, Any, Any], left: _Left
 ) -> None:
-    """Go on with a coroutine in the background: it sees the cancellation now."""
-    await asyncio.wait([trip_ended])
+    """Go on in the background with a coroutine that waits for a clean-up call."""
+    await _await_end(left.lease, left.job, left.nested)
     try:
-        await _resumed(context, coroutine)
+        await _resumed(context, coroutine, left)
     except (asyncio.CancelledError, PoolBusy):
         # Told to the server already, when its task left.
         return
@@ -279,9 +340,11 @@ async def _finish(
 
 @types.coroutine
 def _resumed(
-    context: contextvars.Context, coroutine: Coroutine[Any, Any, Any]
+    context: contextvars.Context, coroutine: Coroutine[Any, Any, Any], left: _Left
 ) -> Generator[Any, Any, Any]:
-    return (yield from _steps(context, coroutine, asyncio.CancelledError(), None))
+    context.run(rehome_locals)
+    error = left.cancelled or left.job.error
+    return (yield from _steps(context, coroutine, error, None, left.job.value))
 
 
 def _expire(lease: Hold, job: TripJob) -> None:

@@ -1,5 +1,7 @@
-"""A lease that knows its pool and how long its calls wait there."""
+"""A lease that knows its pool, how long its calls wait there, and which it left."""
 
+import asyncio
+import contextvars
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +23,18 @@ class Hold(PoolLease):
         on_detach: see ``PoolLease``.
     """
 
-    __slots__ = ("detach_after", "is_patient", "owner", "pool", "queue_timeout")
+    __slots__ = (
+        "_left",
+        "atomic_task",
+        "detach_after",
+        "is_direct",
+        "is_patient",
+        "is_reported",
+        "owner",
+        "patience_ends",
+        "pool",
+        "queue_timeout",
+    )
 
     def __init__(
         self,
@@ -40,6 +53,29 @@ class Hold(PoolLease):
         self.is_patient = False
         # Whoever serves the request; this room only prints it.
         self.owner: Any = None
+        # Calls go to the worker, and not to a sync caller that waits further up.
+        self.is_direct = True
+        # The task inside an ``async with atomic()`` block.
+        self.atomic_task: asyncio.Task[Any] | None = None
+        # The waits for calls that a cancelled request has left running.
+        self._left: list[asyncio.Task[None]] = []
+        # When clean-up no longer waits for them, by the event loop's clock.
+        self.patience_ends = 0.0
+        # The log has been told that they run on.
+        self.is_reported = False
+
+    def leave(self, end: "asyncio.Task[None]", patience_ends: float) -> None:
+        """Note that the request goes on without a call that runs, until ``end``."""
+        self.patience_ends = patience_ends
+        self._left.append(end)
+
+    def is_left(self) -> bool:
+        """Tell whether a call still runs that the request has left."""
+        return bool(self._left) and not all(end.done() for end in self._left)
+
+    def free(self, context: contextvars.Context) -> contextvars.Context:
+        """Return ``context``, or a copy while a call that was left may be inside."""
+        return context.copy() if self.is_left() else context
 
     def busy_error(self) -> PoolBusy:
         """Return the error for a call that waited too long."""

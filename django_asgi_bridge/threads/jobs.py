@@ -26,6 +26,8 @@ __all__ = (
     "ResumeJob",
     "TripJob",
     "current_trip",
+    "take_over",
+    "was_left",
 )
 
 
@@ -60,6 +62,7 @@ class TripJob:
         "fn",
         "is_cursor_open",
         "is_done",
+        "is_left",
         "is_overdue",
         "is_patient",
         "loop",
@@ -92,6 +95,8 @@ class TripJob:
         self.is_done = False
         # The request was cancelled and has waited long enough.
         self.is_overdue = False
+        # It goes on without this call.
+        self.is_left = False
         self.value: Any = None
         self.error: BaseException | None = None
         self.task_context: list[asyncio.Task[Any]] = []
@@ -219,5 +224,20 @@ def current_trip() -> TripJob | None:
     trip: TripJob | None = getattr(_here, "trip", None)
     return trip
 
+
+def was_left() -> bool:
+    """Tell whether the request has gone on without the call that asks this."""
+    trip = current_trip()
+    return trip is not None and trip.is_left
+
+
+def take_over(context: contextvars.Context) -> None:
+    """Set what changed in ``context`` in the current one too."""
+    for variable, value in context.items():
+        if variable.get(_MISSING) is not value:
+            variable.set(value)
+
+
+_MISSING: Any = object()
 
 _here = threading.local()

@@ -33,13 +33,13 @@ from django_asgi_bridge.threads.jobs import (
     CallBack,
     FutureJob,
     current_trip,
+    take_over,
 )
 from django_asgi_bridge.threads.locals import (
     LocalView,
     rehome_locals,
     unshare_locals,
 )
-from django_asgi_bridge.threads.pool import WorkerPool
 from django_asgi_bridge.threads.worker import (
     PINS_CURSOR,
     PINS_NOTHING,
@@ -54,35 +54,10 @@ _R = TypeVar("_R")
 class Lease(Hold):
     """A request's worker: taken at its first sync call, given back at its end.
 
-    Args:
-        pool: where the worker comes from.
-        queue_timeout: seconds a call may wait for a worker before ``PoolBusy``.
-        detach_after: seconds a cancelled request waits for its running call.
-        on_attach: see ``PoolLease``.
-        on_detach: see ``PoolLease``.
+    Made as a ``Hold`` is.
     """
 
-    __slots__ = ("atomic_task", "is_direct")
-
-    def __init__(
-        self,
-        pool: WorkerPool,
-        *,
-        queue_timeout: float,
-        detach_after: float,
-        on_attach: Callable[[], None] | None = None,
-        on_detach: Callable[[], None] | None = None,
-    ) -> None:
-        super().__init__(
-            pool,
-            queue_timeout=queue_timeout,
-            detach_after=detach_after,
-            on_attach=on_attach,
-            on_detach=on_detach,
-        )
-        self.is_direct = True
-        # The task inside an ``async with atomic()`` block.
-        self.atomic_task: asyncio.Task[Any] | None = None
+    __slots__ = ()
 
     def enter(self, *, follows_loop: bool = False) -> None:
         """Make this the lease of the current context, for asgiref too.
@@ -116,6 +91,7 @@ class Lease(Hold):
         *args: Any,
         pins: int = PINS_STATE,
         is_cleanup: bool = False,
+        is_leavable: bool = False,
     ) -> Awaitable[_R]:
         """Call ``fn(*args)`` on this lease's worker, inside the request's context.
 
@@ -124,13 +100,46 @@ class Lease(Hold):
                 numbers; decides whether the lease must keep this worker.
             is_cleanup: wait for a worker as long as it takes, and make the call
                 even if the request is cancelled.
+            is_leavable: a cancellation does not wait for the call: the coroutine
+                sees it at once, as with asgiref, and the call runs on to its end.
+                It runs in a copy of the context; what it sets there is carried
+                over when it ends, unless it was left.
 
         Raises:
             PoolBusy: no worker came free in time.
         """
         if self.is_direct:
-            return Trip(self, fn, args, pins=pins, is_cleanup=is_cleanup)
+            return Trip(
+                self,
+                fn,
+                args,
+                pins=pins,
+                is_cleanup=is_cleanup,
+                is_leavable=is_leavable,
+            )
         return sync_to_async(fn, thread_sensitive=True)(*args)
+
+    def run_promptly(self, fn: Callable[..., _R], *args: Any) -> Awaitable[_R]:
+        """Call ``fn(*args)`` as ``run()`` does, elsewhere if the worker is busy.
+
+        For code that needs no particular thread, after a call that the request
+        no longer waits for.
+
+        Raises:
+            PoolBusy: no worker came free in time.
+        """
+        if not self.is_direct or self.active is None:
+            return self.run(fn, *args)
+        spare = Hold(
+            self.pool,
+            queue_timeout=self.queue_timeout,
+            detach_after=self.detach_after,
+            on_attach=self.on_attach,
+            on_detach=self.on_detach,
+        )
+        # It gives its worker back after the call.
+        spare.is_closed = True
+        return Trip(spare, fn, args, pins=PINS_NOTHING)
 
     def go_per_call(self) -> None:
         """Give the worker back after each call, from this one on.
@@ -160,7 +169,7 @@ class Lease(Hold):
         trip.wake_driver()
         self.pool.park(self, call)
         vars(asgiref_thread).update(kept)
-        _take_over(context)
+        take_over(context)
         rehome_locals()
         if call.error is not None:
             raise call.error
@@ -239,16 +248,6 @@ def _thread_sensitive_context() -> ThreadSensitiveContext:
 @functools.lru_cache(maxsize=16)
 def _is_asgirefs_own(function: Any) -> bool:
     return getattr(function, "__globals__", {}).get("__name__") == "asgiref.sync"
-
-
-def _take_over(context: contextvars.Context) -> None:
-    """Set what changed in ``context`` in the current one too."""
-    for variable, value in context.items():
-        if variable.get(_MISSING) is not value:
-            variable.set(value)
-
-
-_MISSING: Any = object()
 
 
 def _expire(lease: Lease, job: FutureJob) -> None:

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextvars
+import functools
 import threading
 
 import pytest
+from asgiref.local import Local
 
 from django_asgi_bridge.exceptions import PoolBusy
 from django_asgi_bridge.threads.driver import detached_tasks, drive
@@ -173,16 +175,17 @@ def test_cancelled_request_waits_for_its_running_call(pool):
 
 
 @pytest.mark.parametrize("reason", ["twice", "too long"])
-def test_cancelled_request_leaves_the_rest_to_the_background(pool, reason):
-    """The server has its task back; the coroutine ends when its call does."""
+def test_cancelled_request_leaves_its_clean_up_to_the_background(pool, reason):
+    """The server has its task back; clean-up follows when the call has ended."""
     gate = Gate()
-    seen = []
+    seen: list[object] = []
 
     async def request(lease):
         try:
             await lease.run(gate)
         finally:
-            seen.append(gate.is_over)
+            seen.append("told")
+            seen.append(await lease.run(lambda: gate.is_over, is_cleanup=True))
 
     async def main():
         patience = 0.0 if reason == "too long" else 60.0
@@ -194,14 +197,124 @@ def test_cancelled_request_leaves_the_rest_to_the_background(pool, reason):
             task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert seen == []
+        assert seen == ["told"]
         assert len(detached_tasks) == 2
         gate.opened.set()
         await asyncio.gather(*detached_tasks)
 
     run(main())
-    assert seen == [True]
+    assert seen == ["told", True]
     assert not detached_tasks
+
+
+def test_clean_up_leaves_when_it_is_cancelled_while_a_left_call_runs(pool):
+    """A second cancellation, during clean-up, gives the server its task back."""
+    gate = Gate()
+    seen: list[object] = []
+
+    async def request(lease):
+        try:
+            await lease.run(gate, is_leavable=True)
+        finally:
+            seen.append("told")
+            seen.append(await lease.run(lambda: gate.is_over, is_cleanup=True))
+
+    async def main():
+        task = start(pool, request)
+        await gate.is_entered()
+        task.cancel()
+        await until(lambda: bool(seen))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        gate.opened.set()
+        while detached_tasks:
+            await asyncio.wait(list(detached_tasks))
+
+    run(main())
+    assert gate.is_over
+    assert seen == ["told"]
+
+
+@pytest.mark.parametrize("is_leavable", [True, False])
+def test_request_goes_on_when_it_recovers_from_a_cancellation(pool, is_leavable):
+    """asyncio.timeout() sees its own cancellation while the call still runs."""
+    gate = Gate()
+
+    def slow(over):
+        variable.set("worker")
+        over()
+        gate()
+
+    async def request(lease):
+        token = variable.set("loop")
+        loop = asyncio.get_running_loop()
+        answer = []
+        try:
+            async with asyncio.timeout(None) as limit:
+                over = functools.partial(loop.call_soon_threadsafe, limit.reschedule, 0)
+                await lease.run(slow, over, is_leavable=is_leavable)
+        except TimeoutError:
+            answer = [gate.is_over, asyncio.current_task().cancelling()]
+        if is_leavable:
+            variable.reset(token)
+        answer.append(await lease.run_promptly(lambda: "prompt"))
+        gate.opened.set()
+        await until(lambda: not lease.is_left())
+        answer.append(await lease.run(lambda: gate.is_over, is_cleanup=True))
+        return answer
+
+    patience = 60.0 if is_leavable else 0.0
+
+    assert run(served(pool, request, detach_after=patience)) == [
+        False,
+        0,
+        "prompt",
+        True,
+    ]
+    assert not detached_tasks
+
+
+def test_leavable_call_carries_what_it_set_when_it_ends(pool):
+    """It runs in a copy of the context, and a coroutine sees no difference."""
+    local = Local()
+
+    def on_worker():
+        variable.set("worker")
+        local.value = "worker"
+
+    async def request(lease):
+        local.value = "loop"
+        await lease.run(on_worker, is_leavable=True)
+        return variable.get(), local.value
+
+    assert run(served(pool, request)) == ("worker", "worker")
+
+
+def test_leavable_call_carries_nothing_when_it_was_left(pool):
+    """What a call sets after the request went on without it is lost."""
+    gate = Gate()
+
+    def slow():
+        variable.set("worker")
+        gate()
+
+    async def request(lease):
+        try:
+            await lease.run(slow, is_leavable=True)
+        except asyncio.CancelledError:
+            asyncio.current_task().uncancel()
+        gate.opened.set()
+        await until(lambda: not lease.is_left())
+        return variable.get("nothing")
+
+    async def main():
+        task = start(pool, request)
+        await gate.is_entered()
+        task.cancel()
+        return await task
+
+    assert run(main()) == "nothing"
 
 
 def test_cancelled_request_cancels_what_its_parked_worker_waits_for(pool):
@@ -246,6 +359,7 @@ def test_cancelled_while_a_parked_worker_runs_nested_code_detaches(pool):
                 await lease.run(gate)
             finally:
                 seen.append("inner")
+                await lease.run(seen.append, "inner clean", is_cleanup=True)
 
         def outer():
             try:
@@ -266,13 +380,14 @@ def test_cancelled_while_a_parked_worker_runs_nested_code_detaches(pool):
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert seen == []
+        assert not gate.is_over
         gate.opened.set()
         while detached_tasks:
             await asyncio.wait(list(detached_tasks))
 
     run(main())
-    assert seen == ["inner", "outer", "request"]
+    assert gate.is_over
+    assert sorted(seen) == ["inner", "inner clean", "outer", "request"]
 
 
 def test_cancellation_that_sync_code_swallows_is_raised_after_its_call(pool):
