@@ -8,6 +8,7 @@
     ├── ClientDisconnected (ConnectionError)
     ├── DetachedRequest (RuntimeError)
     ├── InvalidChannelLayerError (ValueError)
+    ├── LayerUnavailable (ConnectionError)
     ├── LifespanError (RuntimeError)
     ├── MessageTooLarge
     ├── PoolBusy (RuntimeError)
@@ -29,6 +30,7 @@ __all__ = (
     "DenyConnection",
     "DetachedRequest",
     "InvalidChannelLayerError",
+    "LayerUnavailable",
     "LifespanError",
     "MessageTooLarge",
     "PoolBusy",
@@ -87,6 +89,13 @@ class DetachedRequest(BridgeError, RuntimeError):
 
 class InvalidChannelLayerError(BridgeError, ValueError):
     """``CHANNEL_LAYERS`` is wrong, or the layer lacks what was asked of it."""
+
+
+class LayerUnavailable(BridgeError, ConnectionError):
+    """The server behind a channel layer did not answer, so a message is not sent.
+
+    If you see this: see whether the server is up; sockets stay open meanwhile.
+    """
 
 
 class LifespanError(BridgeError, RuntimeError):

@@ -23,6 +23,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "http.handler": (),
     "db": (),
     "layers": (),
+    "layers.redis": (),
     "lifespan": (),
     "middleware": (),
     "mounts": (),

@@ -98,3 +98,31 @@ class TestChannelsRedisPubSub(OfChannelsRedis):
 
     async def test_each_message_goes_to_one_of_several_receivers(self):
         pytest.skip("what is sent before its first subscription is there is lost")
+
+
+class OfRedis(ChannelLayerConformance):
+    """This package's own, with each of its formats."""
+
+    __test__ = False
+    options: dict = {}
+
+    @pytest.fixture(autouse=True)
+    def _redis(self, redis_url):
+        self.url = redis_url
+
+    def make_layer(self, **config):
+        from django_asgi_bridge.layers import RedisChannelLayer
+
+        prefix = f"t{uuid.uuid4().hex[:12]}"
+        return RedisChannelLayer(
+            hosts=[self.url], prefix=prefix, **self.options, **config
+        )
+
+
+class TestRedis(OfRedis):
+    __test__ = True
+
+
+class TestRedisEncrypted(OfRedis):
+    __test__ = True
+    options = {"symmetric_encryption_keys": ["new", "old"]}

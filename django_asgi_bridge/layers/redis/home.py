@@ -1,0 +1,273 @@
+"""What a layer has on one event loop: the consumers there and their subscriptions."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from django_asgi_bridge.layers.copies import is_flat, isolated
+from django_asgi_bridge.layers.redis.envelopes import Envelope, Envelopes, Kind
+from django_asgi_bridge.layers.redis.session import Session
+from django_asgi_bridge.layers.redis.subscriber import Subscriber
+from django_asgi_bridge.types import Mailbox
+
+__all__ = ("Counts", "Home", "Member")
+
+logger = logging.getLogger("django_asgi_bridge.layers")
+
+_MAX_KNOWN = 10_000
+"""Senders of groups, and lists that were received from, that are remembered."""
+
+
+class Member(NamedTuple):
+    """A consumer on this loop.
+
+    Attributes:
+        mailbox: where its messages go.
+        capacity: events that may wait there.
+    """
+
+    mailbox: Mailbox
+    capacity: int
+
+
+class Counts:
+    """What a layer counts in this process."""
+
+    __slots__ = ("delivered", "dropped", "expired", "poisoned", "sent")
+
+    def __init__(self) -> None:
+        self.sent = self.delivered = self.dropped = self.expired = self.poisoned = 0
+
+
+class Home:
+    """The consumers of one loop.
+
+    Args:
+        session: on this loop.
+        envelopes: reads what comes.
+        counts: of the layer.
+        patience: seconds to wait for a subscription.
+        on_end: called when the loop ends, or ``close()`` was called.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        envelopes: Envelopes,
+        counts: Counts,
+        *,
+        patience: float,
+        on_end: Callable[[], object],
+    ) -> None:
+        self.session = session
+        self.loop = asyncio.get_running_loop()
+        self.id = secrets.token_hex(8)
+        self._envelopes = envelopes
+        self._counts = counts
+        self._on_end = on_end
+        self._mailboxes: dict[str, Member] = {}
+        self._groups: dict[str, dict[str, Member]] = {}
+        self._groups_of: dict[str, set[str]] = {}
+        # The last number that each sender has given a message to each group.
+        self._numbers: OrderedDict[tuple[str, bytes], int] = OrderedDict()
+        # Lists that somebody here receives from, and who waits for each.
+        self._lists: OrderedDict[str, list[asyncio.Future[None]]] = OrderedDict()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._subscribers = [
+            Subscriber(
+                client,
+                self._on_message,
+                lambda shard=index: self._on_gap(shard),  # type: ignore[misc] # bound now
+                patience=patience,
+            )
+            for index, client in enumerate(session.clients)
+        ]
+        self._keeper = self.loop.create_task(self._keep())
+
+    # Consumers.
+
+    async def open(self, mailbox: Mailbox, channel: str, capacity: int) -> None:
+        """Let what comes for a channel go into a mailbox."""
+        if not self._mailboxes:
+            await self._subscribe("live", self.id)
+        self._mailboxes[channel] = Member(mailbox, capacity)
+
+    def close_mailbox(self, channel: str) -> None:
+        """Forget a consumer: its channel leaves its groups."""
+        for group in tuple(self._groups_of.get(channel, ())):
+            self._remove(group, channel)
+        self._mailboxes.pop(channel, None)
+
+    def has(self, channel: str) -> bool:
+        """Tell whether a consumer here reads a channel."""
+        return channel in self._mailboxes
+
+    async def join(self, group: str, channel: str) -> None:
+        """Let a consumer here receive what is sent to a group."""
+        member = self._mailboxes.get(channel)
+        if member is None:
+            return
+        members = self._groups.setdefault(group, {})
+        is_first = not members
+        members[channel] = member
+        self._groups_of.setdefault(channel, set()).add(group)
+        if is_first:
+            await self._subscribe("group", group)
+
+    def leave(self, group: str, channel: str) -> None:
+        """Let a consumer here receive it no longer."""
+        if channel in self._groups.get(group, ()):
+            self._remove(group, channel)
+
+    def _remove(self, group: str, channel: str) -> None:
+        members = self._groups[group]
+        members.pop(channel, None)
+        self._groups_of[channel].discard(group)
+        if not self._groups_of[channel]:
+            del self._groups_of[channel]
+        if not members:
+            del self._groups[group]
+            self._in_background(self._unsubscribe("group", group))
+
+    # Lists.
+
+    async def listen(self, channel: str) -> None:
+        """Be woken when a message comes into a list."""
+        if channel in self._lists:
+            self._lists.move_to_end(channel)
+            return
+        self._lists[channel] = []
+        await self._subscribe("wake", channel)
+        for name, waiters in list(self._lists.items()):
+            if len(self._lists) <= _MAX_KNOWN:
+                break
+            if not waiters:
+                del self._lists[name]
+                self._in_background(self._unsubscribe("wake", name))
+
+    async def woken(self, channel: str, patience: float) -> None:
+        """Wait until a message may have come, at most so many seconds."""
+        waiters = self._lists.setdefault(channel, [])
+        waiter = self.loop.create_future()
+        waiters.append(waiter)
+        try:
+            await asyncio.wait([waiter], timeout=patience)
+        finally:
+            waiters.remove(waiter)
+
+    # What comes.
+
+    def _on_message(self, key: str, data: bytes) -> None:
+        kind, _, name = key[len(self.session.prefix) + 1 :].partition(":")
+        if kind == "wake":
+            for waiter in self._lists.get(name, ()):
+                if not waiter.done():
+                    waiter.set_result(None)
+            return
+        try:
+            envelope = self._envelopes.open(data, name if kind == "group" else None)
+        except Exception as error:
+            self._counts.poisoned += 1
+            logger.warning("what came for %r is left out: %s", key, error)
+            return
+        if kind == "group":
+            self._note_number(envelope)
+            members = list(self._groups.get(name, {}).values())
+        else:
+            member = self._mailboxes.get(envelope.name)
+            members = [] if member is None else [member]
+        self._deliver(envelope, members)
+
+    def _deliver(self, envelope: Envelope, members: list[Member]) -> None:
+        message = envelope.message
+        if envelope.kind is Kind.FRAME:
+            frame = {"type": "websocket.send", **message}
+            taken = sum(
+                each.mailbox.put_frame(frame, envelope.name) for each in members
+            )
+        elif envelope.kind is Kind.EVENT:
+            copied: Any = dict if is_flat(message) else isolated
+            taken = sum(
+                each.mailbox.put_event(copied(message), each.capacity)
+                for each in members
+            )
+        elif members:
+            group = str(message.get("group"))
+            if envelope.kind is Kind.JOIN:
+                self._in_background(self.join(group, envelope.name))
+            else:
+                self.leave(group, envelope.name)
+            return
+        else:
+            return
+        self._counts.delivered += taken
+        self._counts.dropped += len(members) - taken
+
+    def _note_number(self, envelope: Envelope) -> None:
+        """Tell the members how many messages of a sender were lost before this one."""
+        origin = (envelope.name, envelope.sender)
+        last = self._numbers.get(origin)
+        self._numbers[origin] = envelope.number
+        self._numbers.move_to_end(origin)
+        while len(self._numbers) > _MAX_KNOWN:
+            self._numbers.popitem(last=False)
+        if last is not None and envelope.number > last + 1:
+            lost = envelope.number - last - 1
+            for member in self._groups.get(envelope.name, {}).values():
+                member.mailbox.note_gap({envelope.name: lost})
+
+    def _on_gap(self, shard: int) -> None:
+        """Tell the consumers that messages of a server may have been lost."""
+        for channel, member in self._mailboxes.items():
+            names = [channel, *self._groups_of.get(channel, ())]
+            # Direct messages come over the server of this loop's own name.
+            on_shard = {
+                name: None
+                for name in names
+                if self.session.shard_of(self.id if name == channel else name) == shard
+            }
+            if on_shard:
+                member.mailbox.note_gap(on_shard)
+        for waiters in self._lists.values():
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    # Subscriptions.
+
+    async def _subscribe(self, kind: str, name: str) -> None:
+        subscriber = self._subscribers[self.session.shard_of(name)]
+        await subscriber.subscribe(self.session.key(kind, name))
+
+    async def _unsubscribe(self, kind: str, name: str) -> None:
+        subscriber = self._subscribers[self.session.shard_of(name)]
+        await subscriber.unsubscribe(self.session.key(kind, name))
+
+    def _in_background(self, coroutine: Any) -> None:
+        task = self.loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # The end.
+
+    async def _keep(self) -> None:
+        """Hold the connections until the loop ends, and close them with it."""
+        try:
+            await self.loop.create_future()
+        finally:
+            self._on_end()
+            for task in tuple(self._tasks):
+                task.cancel()
+            for subscriber in self._subscribers:
+                with contextlib.suppress(Exception):
+                    await subscriber.close()
+            await self.session.close()
+
+    async def close(self) -> None:
+        """Close the connections, on this loop."""
+        self._keeper.cancel()
+        await asyncio.wait([self._keeper])
