@@ -4,6 +4,7 @@ DATABASE_URL: `postgres://user:password@host:port/name`; without it, SQLite.
 DEBUG: `0` turns Django's debug mode off; it is on for this demo site.
 SECRET_KEY, ALLOWED_HOSTS (comma-separated): needed without DEBUG.
 MEDIA_ROOT: folder of uploaded files.
+REDIS_URL: a channel layer between several processes; without it, in memory.
 """
 
 import os
@@ -24,6 +25,7 @@ ALLOWED_HOSTS = [h for h in os.environ.get("ALLOWED_HOSTS", "").split(",") if h]
 INSTALLED_APPS = [
     "django_asgi_bridge",
     "testproject.notes",
+    "testproject.talk",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -48,6 +50,16 @@ WSGI_APPLICATION = "testproject.wsgi.application"
 
 ASGI_BRIDGE: dict[str, Any] = {
     "LIFESPAN": ["testproject.almanac.open_almanac"],
+}
+
+_redis_url = os.environ.get("REDIS_URL")
+CHANNEL_LAYERS: dict[str, Any] = {
+    "default": {
+        "BACKEND": "django_asgi_bridge.layers.RedisChannelLayer",
+        "CONFIG": {"hosts": [_redis_url], "prefix": "field-notes"},
+    }
+    if _redis_url
+    else {"BACKEND": "django_asgi_bridge.layers.InMemoryChannelLayer"}
 }
 
 TEMPLATES = [

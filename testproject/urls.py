@@ -6,8 +6,11 @@ from django.urls import include, path
 
 urlpatterns = [
     path("", include("testproject.notes.urls")),
+    path("", include("testproject.talk.urls")),
     path("accounts/", include("testproject.notes.account_urls")),
     path("admin/", admin.site.urls),
     # Only with DEBUG: without it a web server or WhiteNoise serves these files.
     *staticfiles_urlpatterns(),
 ]
+
+websocket_urlpatterns = [path("ws/", include("testproject.talk.urls"))]

@@ -4,9 +4,14 @@ import os
 from typing import Any
 
 from testproject.database import database_from_url
-from testproject.settings import INSTALLED_APPS, MIDDLEWARE, TEMPLATES
+from testproject.settings import (
+    CHANNEL_LAYERS,
+    INSTALLED_APPS,
+    MIDDLEWARE,
+    TEMPLATES,
+)
 
-__all__ = ("INSTALLED_APPS", "MIDDLEWARE", "TEMPLATES")
+__all__ = ("CHANNEL_LAYERS", "INSTALLED_APPS", "MIDDLEWARE", "TEMPLATES")
 
 SECRET_KEY = "tests only"
 ALLOWED_HOSTS = ["*"]

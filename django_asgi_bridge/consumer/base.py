@@ -8,7 +8,7 @@ from django_asgi_bridge.consumer.names import get_handler_name
 from django_asgi_bridge.db import database_sync_to_async
 from django_asgi_bridge.exceptions import StopConsumer
 from django_asgi_bridge.sockets import Bounds, Dropped
-from django_asgi_bridge.types import App, Message, Receive, Scope, Send
+from django_asgi_bridge.types import Message, Receive, Scope, Send
 
 __all__ = ("AsyncConsumer", "SyncConsumer")
 
@@ -79,8 +79,10 @@ class AsyncConsumer:
         await self.base_send(message)
 
     @classmethod
-    def as_asgi(cls, **initkwargs: Any) -> App:
+    def as_asgi(cls, **initkwargs: Any) -> Any:
         """Return an ASGI application that makes a new consumer for each scope.
+
+        Its type is Any, since Django's ``path()`` is typed for views alone.
 
         Args:
             initkwargs: what the class is called with.

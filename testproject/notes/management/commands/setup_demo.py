@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from testproject.notes.models import Attachment, Note
+from testproject.talk.models import Room
 
 _USER = "demo"
 _PASSWORD = "field-notes"  # noqa: S105 - on one's own machine, with DEBUG only
@@ -70,6 +71,7 @@ class Command(BaseCommand):
             message = "setup_demo makes a user with a known password: it runs with DEBUG only."
             raise CommandError(message)
         call_command("migrate", interactive=False, verbosity=0)
+        Room.objects.get_or_create(slug="hide", defaults={"name": "The hide"})
         user = self._user()
         if not Note.objects.exists():
             self._write(user, readings)
