@@ -6,7 +6,14 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from django_asgi_bridge.conf import Config, forget_config, get_config, read_config
+from django_asgi_bridge.conf import (
+    Config,
+    django_settings,
+    forget_config,
+    get_config,
+    read_config,
+    read_setting,
+)
 
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 
@@ -219,3 +226,18 @@ def test_error_is_raised_again_while_the_setting_is_wrong():
         for _ in range(2):
             with pytest.raises(ImproperlyConfigured, match="THREADS"):
                 get_config()
+
+
+def test_djangos_settings_are_read_as_they_are_at_the_moment(settings):
+    """Test runners override some, assign others, and take them back."""
+    assert read_setting("ROOT_URLCONF") == settings.ROOT_URLCONF
+    with override_settings(ROOT_URLCONF="inner.urls"):
+        assert read_setting("ROOT_URLCONF") == "inner.urls"
+        django_settings.ROOT_URLCONF = "assigned.urls"
+        assert read_setting("ROOT_URLCONF") == "assigned.urls"
+        del django_settings.ROOT_URLCONF
+        with pytest.raises(AttributeError):
+            read_setting("ROOT_URLCONF")
+    assert read_setting("ROOT_URLCONF") == settings.ROOT_URLCONF
+    with pytest.raises(AttributeError):
+        read_setting("NO_SUCH_SETTING")

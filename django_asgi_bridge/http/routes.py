@@ -2,7 +2,9 @@
 
 Django tries its patterns one after the other for each request. Where the answer can
 depend on nothing but the path, that of a route without arguments is remembered.
-Paths with arguments are not: there are too many of them.
+Paths with arguments are not: there are too many of them. Patterns that come or go
+while the site runs are noticed; whoever puts one in the place of another calls
+``clear_url_caches()``, as for ``reverse()``.
 """
 
 from collections.abc import Iterator
