@@ -29,11 +29,14 @@ class OfChannelsRedis(ChannelLayerConformance):
     path: str
     __test__ = False
 
+    @property
+    def channel_full(self):
+        return import_string("channels.exceptions.ChannelFull")
+
     @pytest.fixture(autouse=True)
     def _redis(self, redis_url):
         pytest.importorskip("channels_redis")
         self.url = redis_url
-        self.channel_full = import_string("channels.exceptions.ChannelFull")
 
     def make_layer(self, **config):
         prefix = f"t{uuid.uuid4().hex[:12]}"

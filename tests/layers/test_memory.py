@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import OrderedDict
 
 import pytest
 from django.test import override_settings
@@ -373,7 +374,7 @@ class Looks:
     def counting(self, ordered):
         looks = self
 
-        class Counted(type(ordered)):
+        class Counted(OrderedDict):
             def values(self):
                 return map(looks.seen, super().values())
 
@@ -393,12 +394,13 @@ async def test_group_send_makes_no_task(layer):
     for number in range(100):
         await layer.group_add("room", f"a.{number}")
     made = []
+
+    def make(loop, coroutine, **kwargs):
+        made.append(coroutine)
+        return asyncio.Task(coroutine, loop=loop, **kwargs)
+
     loop = asyncio.get_running_loop()
-    loop.set_task_factory(
-        lambda loop, coro, **kwargs: (
-            made.append(coro) or asyncio.Task(coro, loop=loop, **kwargs)
-        )
-    )
+    loop.set_task_factory(make)
     try:
         await layer.group_send("room", EVENT)
     finally:
