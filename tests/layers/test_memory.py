@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections import OrderedDict
+from typing import Any
 
 import pytest
 from django.test import override_settings
@@ -60,8 +61,10 @@ def test_layer_has_the_arguments_and_attributes_of_channels():
 
 
 def test_layer_refuses_an_argument_that_it_does_not_know():
+    unknown: dict[str, Any] = {"hosts": []}
+
     with pytest.raises(TypeError, match="hosts"):
-        InMemoryChannelLayer(hosts=[])
+        InMemoryChannelLayer(**unknown)
 
 
 @pytest.mark.asyncio
