@@ -131,6 +131,16 @@ def test_copy_of_a_subclass_keeps_its_type_and_attributes():
     assert copied.tags == [1]
 
 
+def test_copy_of_a_key_that_can_change_is_its_own():
+    key = Text("a")
+    key.tags = [1]
+
+    (copied,) = isolated({key: []})
+
+    assert copied == key
+    assert copied.tags is not key.tags
+
+
 def test_what_stands_twice_stands_twice_in_the_copy():
     shared = [1]
     message = {"a": shared, "b": [shared], "c": Point(shared), "d": (shared,)}

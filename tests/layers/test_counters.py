@@ -145,6 +145,7 @@ class LayerMachine(RuleBasedStateMachine):
             (group, each) for group in layer.groups for each in layer.groups[group]
         }
         assert all(layer.groups.values())
+        assert all(members._live.values())
         assert pairs == {
             (group, channel)
             for channel, groups in members._groups_of.items()

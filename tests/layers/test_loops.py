@@ -120,6 +120,26 @@ async def test_receiver_of_a_closed_loop_takes_no_message(layer):
 
 
 @pytest.mark.asyncio
+async def test_receiver_of_a_stopped_loop_keeps_no_message_from_the_others(layer):
+    """Its wake-up never comes: whoever takes a message wakes the next one."""
+    stopped = asyncio.new_event_loop()
+    task = stopped.create_task(layer.receive("jobs"))
+    await asyncio.to_thread(stopped.run_until_complete, waits(layer, "jobs"))
+    alive = [asyncio.create_task(layer.receive("jobs")) for _ in range(2)]
+    await waits(layer, "jobs", 3)
+
+    await layer.send("jobs", EVENT)
+    await layer.send("jobs", EVENT)
+
+    async with asyncio.timeout(HANG):
+        assert await asyncio.gather(*alive) == [EVENT, EVENT]
+    task.cancel()
+    await asyncio.to_thread(stopped.run_until_complete, asyncio.wait([task]))
+    stopped.close()
+    assert layer.channels == {}
+
+
+@pytest.mark.asyncio
 async def test_receiver_that_is_collected_leaves_the_line(layer):
     coroutine = layer.receive("jobs")
     coroutine.send(None)

@@ -179,11 +179,16 @@ async def test_message_goes_to_the_next_when_the_woken_receiver_is_cancelled(lay
 @pytest.mark.asyncio
 async def test_message_waits_when_the_only_woken_receiver_is_cancelled(layer):
     (task,) = await waiting(layer.receive("jobs"))
+    errors: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, what: errors.append(what)
+    )
 
     await layer.send("jobs", EVENT)
     task.cancel()
     await turns()
 
+    assert errors == []
     assert layer.stats().waiting == 1
     assert await layer.receive("jobs") == EVENT
 
@@ -283,6 +288,19 @@ async def test_message_is_dropped_and_counted_when_it_expires(layer, clock):
     )
 
 
+@pytest.mark.asyncio
+async def test_full_channel_takes_a_message_when_all_in_it_have_expired(clock):
+    layer = InMemoryChannelLayer(capacity=1, clock=clock)
+    await layer.send("jobs", EVENT)
+    clock.pass_(60)
+
+    await layer.send("jobs", {"type": "test.new"})
+
+    assert list(layer.channels) == ["jobs"]
+    assert await layer.receive("jobs") == {"type": "test.new"}
+    assert layer.channels == {}
+
+
 @pytest.mark.parametrize("by", ["receive", "group_send"])
 @pytest.mark.asyncio
 async def test_channel_leaves_its_groups_when_its_message_expires(layer, clock, by):
@@ -311,8 +329,8 @@ async def test_channel_leaves_its_groups_when_its_message_expires(layer, clock, 
 @pytest.mark.asyncio
 async def test_membership_ends_when_it_was_not_renewed(clock):
     layer = InMemoryChannelLayer(group_expiry=100, clock=clock)
-    await layer.group_add("room", "old")
     await layer.group_add("room", "renewed")
+    await layer.group_add("room", "old")
     clock.pass_(60)
     await layer.group_add("room", "renewed")
     clock.pass_(60)
