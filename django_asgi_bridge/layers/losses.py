@@ -40,8 +40,8 @@ class LossLog:
         self._next = now + _INTERVAL
         total, self._lost = self._lost, 0
         logger.warning(
-            "%d messages to groups were dropped because their channels are full,"
-            " the last of them of group %r; readers are slower than senders.",
+            "Messages to groups that full channels refused since the last such record:"
+            " %d, the last of group %r; readers are slower than senders.",
             total,
             group,
         )

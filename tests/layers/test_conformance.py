@@ -29,12 +29,14 @@ class OfChannelsRedis(ChannelLayerConformance):
     path: str
     __test__ = False
 
+    @property
+    def channel_full(self):
+        return import_string("channels.exceptions.ChannelFull")
+
     @pytest.fixture(autouse=True)
     def _redis(self, redis_url):
         pytest.importorskip("channels_redis")
         self.url = redis_url
-        full = import_string("channels.exceptions.ChannelFull")
-        setattr(type(self), "channel_full", full)  # noqa: B010 - it is the class'
 
     def make_layer(self, **config):
         prefix = f"t{uuid.uuid4().hex[:12]}"
