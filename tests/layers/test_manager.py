@@ -42,7 +42,9 @@ def manager():
     return ChannelLayerManager()
 
 
-def test_layer_is_none_when_the_setting_is_not_there():
+def test_layer_is_none_when_the_setting_is_not_there(settings):
+    del settings.CHANNEL_LAYERS
+
     assert get_channel_layer() is None
     assert get_channel_layer("other") is None
     assert "default" not in channel_layers
@@ -173,6 +175,7 @@ def test_layer_is_made_once_when_two_threads_ask_first(manager):
     assert found == [Slow.made[0], Slow.made[0]]
 
 
+@override_settings(CHANNEL_LAYERS={})
 def test_process_bus_is_one_and_no_projects_layer():
     bus = layers.process_bus()
 
