@@ -21,7 +21,7 @@ from django_asgi_bridge.http.marks import Marks, marks_of
 from django_asgi_bridge.http.quota import Quota
 from django_asgi_bridge.protocol.request import Refusal
 from django_asgi_bridge.protocol.response import ResponseOrder
-from django_asgi_bridge.threads import Lease, current_lease, was_left
+from django_asgi_bridge.threads import Lease, current_lease, start_task, was_left
 from django_asgi_bridge.types import Message, Receive, Scope, Send
 
 __all__ = ("Exchange", "current_exchange", "exchange_of")
@@ -191,7 +191,7 @@ class Exchange:
         is_over = self.is_answered or self.is_disconnected
         if self.listener is None and not is_over:
             loop = asyncio.get_running_loop()
-            self.listener = _start_task(loop, self._listen())
+            self.listener = start_task(loop, self._listen())
 
     def stop_listening(self) -> None:
         """End the watch; the client's leaving means nothing from now on."""
@@ -262,12 +262,6 @@ class Exchange:
             # ASGI 2.4: what send() raises when the client has left.
             self.is_disconnected = True
             raise ClientDisconnected("the client left") from error
-
-
-# From Python 3.12 on a task can take its first step at once.
-_start_task: Callable[..., "asyncio.Task[None]"] = getattr(
-    asyncio, "eager_task_factory", asyncio.AbstractEventLoop.create_task
-)
 
 
 def exchange_of(request: Request) -> Exchange:

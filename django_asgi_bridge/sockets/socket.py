@@ -9,10 +9,8 @@ import asyncio
 import contextvars
 import functools
 import logging
-import sys
 import threading
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 from django_asgi_bridge.protocol.overflow import BoundedQueue, Overflow, make_queue
 from django_asgi_bridge.protocol.websocket import (
@@ -23,6 +21,7 @@ from django_asgi_bridge.protocol.websocket import (
     check_frame,
 )
 from django_asgi_bridge.sockets.bounds import Bounds
+from django_asgi_bridge.threads import start_task
 from django_asgi_bridge.types import Message, Send
 
 __all__ = ("Socket",)
@@ -224,7 +223,7 @@ class Socket:
 
     def _start_writer(self) -> None:
         if self._writer is None and (self.state is not SocketState.CONNECTING):
-            writer = _start(self._write(), self._loop, self._context)
+            writer = start_task(self._loop, self._write(), self._context)
             if not writer.done():
                 self._writer = writer
                 writer.add_done_callback(self._writer_ended)
@@ -347,24 +346,3 @@ class Socket:
         if self._writer is not None:
             self._writer.cancel()
         self._on_stop(_TRY_AGAIN_LATER, "the client reads too slowly")
-
-
-if sys.version_info >= (3, 12):
-
-    def _start(
-        coroutine: Coroutine[Any, Any, None],
-        loop: asyncio.AbstractEventLoop,
-        context: contextvars.Context,
-    ) -> "asyncio.Task[None]":
-        # The first step at once: a server that takes the frame without waiting
-        # costs no turn of the loop.
-        return asyncio.Task(coroutine, loop=loop, context=context, eager_start=True)
-
-else:
-
-    def _start(
-        coroutine: Coroutine[Any, Any, None],
-        loop: asyncio.AbstractEventLoop,
-        context: contextvars.Context,
-    ) -> "asyncio.Task[None]":
-        return loop.create_task(coroutine, context=context)

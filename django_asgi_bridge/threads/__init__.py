@@ -17,6 +17,7 @@ from django_asgi_bridge.threads.jobs import was_left
 from django_asgi_bridge.threads.lease import Lease, current_lease, lease_of_context
 from django_asgi_bridge.threads.loop_thread import LoopThread
 from django_asgi_bridge.threads.pool import PoolStats, WorkerPool
+from django_asgi_bridge.threads.tasks import start_task
 from django_asgi_bridge.threads.worker import PINS_CURSOR, PINS_NOTHING, PINS_STATE
 
 __all__ = (
@@ -40,6 +41,7 @@ __all__ = (
     "new_lease",
     "run_apart",
     "run_sync",
+    "start_task",
     "was_left",
 )
 
