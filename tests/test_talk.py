@@ -156,7 +156,7 @@ class BrowserTests(ASGILiveServerTestCase):
         url = f"{self.live_server_url}/rooms/hide/"
         pages = [self.browser.open(url), self.browser.open(url)]
         for page in pages:
-            page.until("document.getElementById('here').textContent.includes(', ')")
+            page.until("document.getElementById('here')?.textContent.includes(', ')")
 
         pages[0].run(
             "document.getElementById('text').value = 'hello <b>there</b>';"
@@ -177,7 +177,7 @@ class BrowserTests(ASGILiveServerTestCase):
     def test_closed_door_tells_the_browser_why(self):
         page = self.browser.open(f"{self.live_server_url}/door/")
         page.until("!!document.querySelector('[data-how=close]')")
-        seen = "document.getElementById('seen').textContent"
+        seen = "document.getElementById('seen')?.textContent"
 
         page.until(
             "(document.querySelector('[data-how=close]').click(),"

@@ -222,7 +222,9 @@ class Socket:
         return is_queued
 
     def _start_writer(self) -> None:
-        if self._writer is None and (self.state is not SocketState.CONNECTING):
+        # One that has ended is not forgotten before its callback is called.
+        is_writing = self._writer is not None and not self._writer.done()
+        if not is_writing and self.state is not SocketState.CONNECTING:
             writer = start_task(self._loop, self._write(), self._context)
             if not writer.done():
                 self._writer = writer
@@ -231,7 +233,8 @@ class Socket:
                 self._fail(error)
 
     def _writer_ended(self, writer: "asyncio.Task[None]") -> None:
-        self._writer = None
+        if self._writer is writer:
+            self._writer = None
         if not writer.cancelled() and (error := writer.exception()):
             self._fail(error)
 

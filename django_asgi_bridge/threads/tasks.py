@@ -11,30 +11,17 @@ from typing import Any
 
 __all__ = ("start_task",)
 
-if sys.version_info >= (3, 12):
 
-    def start_task(
-        loop: asyncio.AbstractEventLoop,
-        coroutine: Coroutine[Any, Any, None],
-        context: contextvars.Context | None = None,
-    ) -> "asyncio.Task[None]":
-        """Start a task on the running loop; it may have ended on return.
+def start_task(
+    loop: asyncio.AbstractEventLoop,
+    coroutine: Coroutine[Any, Any, None],
+    context: contextvars.Context | None = None,
+) -> "asyncio.Task[None]":
+    """Start a task on the running loop; it may have ended on return.
 
-        Args:
-            context: the task's; a copy of the current one when left out.
-        """
-        return asyncio.Task(coroutine, loop=loop, context=context, eager_start=True)
-
-else:
-
-    def start_task(
-        loop: asyncio.AbstractEventLoop,
-        coroutine: Coroutine[Any, Any, None],
-        context: contextvars.Context | None = None,
-    ) -> "asyncio.Task[None]":
-        """Start a task on the running loop.
-
-        Args:
-            context: the task's; a copy of the current one when left out.
-        """
+    Args:
+        context: the task's; a copy of the current one when left out.
+    """
+    if sys.version_info < (3, 12):
         return loop.create_task(coroutine, context=context)
+    return asyncio.Task(coroutine, loop=loop, context=context, eager_start=True)
