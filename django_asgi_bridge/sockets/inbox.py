@@ -125,6 +125,8 @@ class Inbox:
 
     def _call(self, fn: Callable[..., None], *args: Any) -> bool:
         """Call on the loop's thread; tell whether there still is one."""
+        if self._loop.is_closed():
+            return False
         if threading.get_ident() == self._thread:
             fn(*args)
             return True

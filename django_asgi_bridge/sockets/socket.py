@@ -11,6 +11,7 @@ import functools
 import logging
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from django_asgi_bridge.protocol.overflow import BoundedQueue, Overflow, make_queue
 from django_asgi_bridge.protocol.websocket import (
@@ -46,6 +47,7 @@ class Socket:
     """
 
     __slots__ = (
+        "_abandoned",
         "_context",
         "_is_closing",
         "_is_sending",
@@ -55,8 +57,10 @@ class Socket:
         "_on_stop",
         "_outbox",
         "_patience",
+        "_progress",
         "_send",
         "_send_timeout",
+        "_sender",
         "_thread",
         "_unsent",
         "_writer",
@@ -92,6 +96,11 @@ class Socket:
         self._is_closing = False
         self._writer: asyncio.Task[None] | None = None
         self._patience: asyncio.TimerHandle | None = None
+        # When the send that runs began.
+        self._progress = 0.0
+        # The task of an own send that runs, and one that was cut off for its client.
+        self._sender: asyncio.Task[Any] | None = None
+        self._abandoned: asyncio.Task[Any] | None = None
         # Frames that a closed connection did not want.
         self._unsent = 0
 
@@ -124,7 +133,8 @@ class Socket:
             self.state = following
         elif self.is_strict:
             check_frame(event)
-        if self._is_sending or (self._outbox and event["type"] != "websocket.accept"):
+        waits = self._outbox and event["type"] != "websocket.accept"
+        if self._is_sending or self._line or waits:
             await self._in_turn(event)
         else:
             await self._transmit(event)
@@ -168,17 +178,29 @@ class Socket:
 
     async def _transmit(self, event: Message) -> None:
         self._is_sending = True
+        self._progress = self._loop.time()
+        self._sender = asyncio.current_task()
         try:
             await self._send(event)
         except OSError as error:
             self._lose(error)
+        except asyncio.CancelledError:
+            # A handler's own time-out, say, is no end of the connection.
+            if not self._takes_cancel():
+                raise
         except BaseException:
             self.state = SocketState.CLOSED
             raise
         finally:
             self._is_sending = False
+            self._sender = None
             if self._outbox or self._line:
                 self._start_writer()
+
+    def _takes_cancel(self) -> bool:
+        """Tell whether the send was cut off by ``_abandon``, and by nobody else."""
+        sender, self._abandoned = self._abandoned, None
+        return sender is not None and sender.uncancel() <= 0
 
     async def _in_turn(self, event: Message) -> None:
         waiter: asyncio.Future[None] = self._loop.create_future()
@@ -190,7 +212,8 @@ class Socket:
         try:
             await waiter
         except asyncio.CancelledError:
-            if entry in self._line:
+            # A close stands: the state says already that it was sent.
+            if entry in self._line and event["type"] == "websocket.send":
                 self._line.remove(entry)
             raise
 
@@ -205,7 +228,8 @@ class Socket:
                 # The loop is closed: the connection went with it.
                 return False
             return True
-        if self.state in (SocketState.CLOSED, SocketState.DENYING):
+        is_over = self.state in (SocketState.CLOSED, SocketState.DENYING)
+        if is_over or self._loop.is_closed():
             self._unsent += 1
             return False
         size = len(frame.get("text") or frame.get("bytes") or "")
@@ -217,26 +241,15 @@ class Socket:
             self._on_loss()
         if is_queued and not self._is_sending and self.state is _OPEN:
             self._start_writer()
-        elif is_queued and self._is_sending:
+        if self._outbox and self.state is _OPEN:
             self._be_patient()
         return is_queued
 
     def _start_writer(self) -> None:
-        # One that has ended is not forgotten before its callback is called.
-        is_writing = self._writer is not None and not self._writer.done()
-        if not is_writing and self.state is not SocketState.CONNECTING:
+        if self._writer is None and self.state is not SocketState.CONNECTING:
             writer = start_task(self._loop, self._write(), self._context)
             if not writer.done():
                 self._writer = writer
-                writer.add_done_callback(self._writer_ended)
-            elif not writer.cancelled() and (error := writer.exception()):
-                self._fail(error)
-
-    def _writer_ended(self, writer: "asyncio.Task[None]") -> None:
-        if self._writer is writer:
-            self._writer = None
-        if not writer.cancelled() and (error := writer.exception()):
-            self._fail(error)
 
     async def _write(self) -> None:
         """Send what waits, own sends and frames in the order of their entry."""
@@ -244,16 +257,21 @@ class Socket:
         self._is_sending = True
         try:
             while outbox or line:
+                self._progress = self._loop.time()
                 if line and line[0][0] <= outbox.left:
                     _, event, waiter = line.pop(0)
                     await self._send_for(event, waiter)
                 else:
                     await self._send(outbox.take())
-                self._relax()
         except OSError as error:
             self._lose(error)
+        except Exception as error:
+            self._fail(error)
         finally:
             self._is_sending = False
+            # At once: what is put from here on needs a new writer.
+            self._writer = None
+            self._relax()
 
     async def _send_for(self, event: Message, waiter: "asyncio.Future[None]") -> None:
         """Send for a handler that waits, and let it see what goes wrong."""
@@ -286,14 +304,20 @@ class Socket:
             self._on_loss()
 
     async def close(self) -> None:
-        """End the writer; nothing is sent from here on."""
-        if self._is_closing and self._writer is not None:
-            # The close frame waits behind a send, for the send time-out at most.
-            await asyncio.wait([self._writer])
-        self.client_left()
+        """End the writer, after what handlers were told was sent.
+
+        That waits for the send time-out at most.
+        """
         writer = self._writer
+        try:
+            if writer is not None and (self._is_closing or self._line):
+                self._be_patient()
+                await asyncio.wait([writer])
+        finally:
+            self.client_left()
+            if writer is not None:
+                writer.cancel()
         if writer is not None:
-            writer.cancel()
             await asyncio.wait([writer])
 
     def _lose(self, error: BaseException) -> None:
@@ -331,16 +355,27 @@ class Socket:
 
     def _be_patient(self) -> None:
         if self._patience is None:
-            self._patience = self._loop.call_later(self._send_timeout, self._abandon)
+            self._patience = self._loop.call_later(
+                self._send_timeout, self._look_for_progress
+            )
 
     def _relax(self) -> None:
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
 
+    def _look_for_progress(self) -> None:
+        self._patience = None
+        rest = self._progress + self._send_timeout - self._loop.time()
+        if not self._is_sending:
+            return
+        if rest > 0:
+            self._patience = self._loop.call_later(rest, self._look_for_progress)
+        else:
+            self._abandon()
+
     def _abandon(self) -> None:
         """Give up a send that the client has not read for ``send_timeout``."""
-        self._patience = None
         logger.warning(
             "a client has read nothing for %g s; its connection is given up",
             self._send_timeout,
@@ -348,4 +383,8 @@ class Socket:
         self.client_left()
         if self._writer is not None:
             self._writer.cancel()
+        elif self._sender is not None:
+            # A handler hangs in its send: it goes on as after a disconnect.
+            self._abandoned = self._sender
+            self._sender.cancel()
         self._on_stop(_TRY_AGAIN_LATER, "the client reads too slowly")

@@ -24,12 +24,14 @@ class SyncSend:
         socket: of the connection.
     """
 
-    __slots__ = ("_loop", "_socket", "_under_way")
+    __slots__ = ("_arrivals", "_departures", "_loop", "_socket")
 
     def __init__(self, socket: Socket) -> None:
         self._socket = socket
         self._loop = asyncio.get_running_loop()
-        self._under_way = 0
+        # Two counts, since a worker and the loop would lose steps of a shared one.
+        self._departures = 0
+        self._arrivals = 0
 
     def __call__(self, event: Message) -> None:
         """Send an event, from any thread but the loop's.
@@ -40,7 +42,7 @@ class SyncSend:
         socket = self._socket
         if (
             event["type"] != "websocket.send"
-            or self._under_way >= _AHEAD
+            or self._departures - self._arrivals >= _AHEAD
             or not socket.takes_frames
         ):
             send: Callable[[Message], Coroutine[Any, Any, None]] = socket.send
@@ -48,8 +50,8 @@ class SyncSend:
             return
         # Only one handler of a connection sends at a time, or a frame more is under
         # way than meant, which does no harm.
-        self._under_way += 1
+        self._departures += 1
         self._loop.call_soon_threadsafe(socket.send_soon, event, self._arrived)
 
     def _arrived(self) -> None:
-        self._under_way -= 1
+        self._arrivals += 1

@@ -210,22 +210,6 @@ async def test_frames_come_from_any_thread():
     thread.join()
 
 
-async def test_frame_that_comes_as_the_writer_ends_is_sent():
-    """Its callback is called a turn of the loop later."""
-    line = await opened()
-    line.gate.clear()
-    line.frames("a")
-    await line.until(lambda: line.socket._is_sending)
-    writer = line.socket._writer
-    writer.add_done_callback(lambda _: None)
-    line.gate.set()
-    await line.until(writer.done)
-
-    line.socket._writer = writer
-    line.frames("b")
-    await line.until(lambda: line.sent == ["a", "b"])
-
-
 async def test_cancelled_own_send_leaves_the_line():
     line = await opened()
     line.gate.clear()

@@ -1,0 +1,150 @@
+"""What a socket owes to those who wait when a send is cut off or a client stalls."""
+
+import asyncio
+
+import pytest
+
+from django_asgi_bridge.protocol.websocket import SocketState
+from tests.sockets.test_socket import opened
+
+asynchronous = pytest.mark.asyncio
+
+
+@asynchronous
+async def test_frame_put_right_after_the_writer_ended_is_sent():
+    """Between the writer's last step and its end nothing may be left behind."""
+    line = await opened()
+
+    async def send(event):
+        await asyncio.sleep(0)
+        line.sent.append(event["text"])
+        if event["text"] == "first":
+            # Runs after the writer's last step, before what watches its end.
+            asyncio.get_running_loop().call_soon(line.frames, "second")
+
+    line.socket._send = send
+    line.frames("first")
+    await line.until(lambda: line.sent == ["first", "second"])
+
+
+@asynchronous
+async def test_close_never_overtakes_a_frame_of_a_sync_handler():
+    line = await opened()
+    sent = []
+
+    line.socket.send_soon({"type": "websocket.send", "text": "1"}, lambda: None)
+    await line.socket.send({"type": "websocket.close"})
+    sent = list(line.sent)
+
+    assert sent == ["1", "websocket.close"]
+
+
+@asynchronous
+async def test_socket_stays_open_when_a_handler_gives_up_its_send():
+    """A time-out around one send is no end of the connection."""
+    line = await opened()
+    line.gate.clear()
+    own = asyncio.create_task(line.say("slow"))
+    await line.until(lambda: line.socket._is_sending)
+
+    own.cancel()
+    await asyncio.wait([own])
+    line.gate.set()
+    await line.say("next")
+
+    assert line.socket.state is SocketState.OPEN
+    assert line.sent == ["next"]
+
+
+@asynchronous
+async def test_close_is_sent_though_its_caller_gave_up():
+    line = await opened()
+    line.gate.clear()
+    line.frames("1")
+    own = asyncio.create_task(line.socket.send({"type": "websocket.close"}))
+    await line.until(lambda: line.socket._line)
+
+    own.cancel()
+    await asyncio.wait([own])
+    line.gate.set()
+
+    await line.until(lambda: line.sent == ["1", "websocket.close"])
+
+
+@asynchronous
+async def test_handler_is_freed_when_the_client_is_given_up():
+    line = await opened(send_timeout=0.001)
+    line.gate.clear()
+    own = asyncio.create_task(line.say("never read"))
+    await line.until(lambda: line.socket._is_sending)
+
+    line.frames("behind it")
+    async with asyncio.timeout(20):
+        await own
+
+    assert line.stops == [1013]
+    assert own.cancelling() == 0
+    assert line.socket.state is SocketState.CLOSED
+
+
+@asynchronous
+async def test_patience_counts_from_the_last_frame_that_was_read():
+    """Who stops reading in the middle is given up, though no new frame comes."""
+    line = await opened(send_timeout=0.001)
+    line.gate.clear()
+    line.frames("1", "2", "3")
+
+    async def send(event):
+        if event["text"] != "1":
+            await asyncio.Event().wait()
+        line.sent.append(event["text"])
+
+    line.socket._send = send
+    line.gate.set()
+    await line.until(lambda: line.stops)
+
+    assert line.sent == ["1"]
+    assert line.stops == [1013]
+    assert line.socket.dropped == 1
+
+
+@asynchronous
+async def test_end_waits_for_frames_that_a_handler_believes_sent():
+    line = await opened()
+    line.gate.clear()
+    for text in ("1", "2"):
+        line.socket.send_soon({"type": "websocket.send", "text": text}, lambda: None)
+
+    ending = asyncio.create_task(line.socket.close())
+    await asyncio.sleep(0)
+    line.gate.set()
+    await ending
+
+    assert line.sent == ["1", "2"]
+
+
+@asynchronous
+async def test_end_that_is_cancelled_ends_the_writer():
+    line = await opened()
+    line.gate.clear()
+    line.socket.send_soon({"type": "websocket.send", "text": "1"}, lambda: None)
+    line.socket.send_soon({"type": "websocket.send", "text": "2"}, lambda: None)
+    await line.until(lambda: line.socket._is_sending)
+    writer = line.socket._writer
+
+    ending = asyncio.create_task(line.socket.close())
+    await asyncio.sleep(0)
+    ending.cancel()
+    await asyncio.wait([ending])
+    await line.until(writer.done)
+
+    assert line.socket.state is SocketState.CLOSED
+
+
+def test_socket_of_a_closed_loop_takes_no_frame():
+    async def leave_it():
+        return await opened()
+
+    line = asyncio.run(leave_it())
+
+    assert line.frames("late") == [False]
