@@ -8,6 +8,8 @@ from tests.testing import site
 # Loaded here where the package is not installed with its entry point.
 asgi_client = plugin.asgi_client
 asgi_worker = plugin.asgi_worker
+live_asgi_server = plugin.live_asgi_server
+websocket = plugin.websocket
 
 
 @pytest.fixture(autouse=True)
