@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from tests.servers.app import faulty, streams, views
+from tests.servers.app import faulty, sockets, streams, views
 
 handler500 = "tests.servers.app.faulty.error_page"
 
@@ -45,4 +45,11 @@ urlpatterns = [
     path("events/<str:key>/", streams.events),
     path("download/", streams.download),
     path("hostile/<str:vector>/", faulty.hostile),
+]
+
+websocket_urlpatterns = [
+    path("ws/echo/", sockets.Echo.as_asgi()),
+    path("ws/sync-echo/", sockets.SyncEcho.as_asgi()),
+    path("ws/slow/", sockets.Slow.as_asgi()),
+    path("ws/refusing/", sockets.Refusing.as_asgi()),
 ]
