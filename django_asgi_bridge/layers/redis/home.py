@@ -8,7 +8,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from django_asgi_bridge.exceptions import LayerUnavailable
 from django_asgi_bridge.layers.copies import is_flat, isolated
+from django_asgi_bridge.layers.redis.arrivals import Arrivals
 from django_asgi_bridge.layers.redis.envelopes import Envelope, Envelopes, Kind
 from django_asgi_bridge.layers.redis.session import Session
 from django_asgi_bridge.layers.redis.subscriber import Subscriber
@@ -19,7 +21,7 @@ __all__ = ("Counts", "Home", "Member")
 logger = logging.getLogger("django_asgi_bridge.layers")
 
 _MAX_KNOWN = 10_000
-"""Senders of groups, and lists that were received from, that are remembered."""
+"""Lists that were received from and are remembered."""
 
 
 class Member(NamedTuple):
@@ -51,6 +53,7 @@ class Home:
         envelopes: reads what comes.
         counts: of the layer.
         patience: seconds to wait for a subscription.
+        expiry: seconds that a message given back to its list waits there.
         on_end: called when the loop ends, or ``close()`` was called.
     """
 
@@ -61,6 +64,7 @@ class Home:
         counts: Counts,
         *,
         patience: float,
+        expiry: float,
         on_end: Callable[[], object],
     ) -> None:
         self.session = session
@@ -69,13 +73,15 @@ class Home:
         self._envelopes = envelopes
         self._counts = counts
         self._on_end = on_end
+        self._expiry = expiry
         self._mailboxes: dict[str, Member] = {}
         self._groups: dict[str, dict[str, Member]] = {}
         self._groups_of: dict[str, set[str]] = {}
-        # The last number that each sender has given a message to each group.
-        self._numbers: OrderedDict[tuple[str, bytes], int] = OrderedDict()
+        self._arrivals = Arrivals(self._on_lost, self.loop.call_later)
         # Lists that somebody here receives from, and who waits for each.
         self._lists: OrderedDict[str, list[asyncio.Future[None]]] = OrderedDict()
+        # How often a list was heard of: it may be while a receiver looks into it.
+        self._rings = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._subscribers = [
             Subscriber(
@@ -117,6 +123,11 @@ class Home:
         self._groups_of.setdefault(channel, set()).add(group)
         if is_first:
             await self._subscribe("group", group)
+        else:
+            # The first one may still wait for it.
+            await self._subscribers[self.session.shard_of(group)].settled(
+                self.session.key("group", group)
+            )
 
     def leave(self, group: str, channel: str) -> None:
         """Let a consumer here receive it no longer."""
@@ -131,6 +142,7 @@ class Home:
             del self._groups_of[channel]
         if not members:
             del self._groups[group]
+            self._arrivals.forget(group)
             self._in_background(self._unsubscribe("group", group))
 
     # Lists.
@@ -149,8 +161,19 @@ class Home:
                 del self._lists[name]
                 self._in_background(self._unsubscribe("wake", name))
 
-    async def woken(self, channel: str, patience: float) -> None:
-        """Wait until a message may have come, at most so many seconds."""
+    @property
+    def rings(self) -> int:
+        """How often any list was heard of; to be read before looking into one."""
+        return self._rings
+
+    async def woken(self, channel: str, rings: int, patience: float) -> None:
+        """Wait until a message may have come, at most so many seconds.
+
+        Args:
+            rings: as they were before the list was found empty.
+        """
+        if rings != self._rings:
+            return
         waiters = self._lists.setdefault(channel, [])
         waiter = self.loop.create_future()
         waiters.append(waiter)
@@ -159,11 +182,39 @@ class Home:
         finally:
             waiters.remove(waiter)
 
+    async def take(self, channel: str) -> bytes | None:
+        """Take a message out of a list; one that comes too late goes back."""
+        taking = asyncio.ensure_future(self.session.pop(channel))
+        try:
+            data, expired = await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            # Shielded: a second cancel would lose the message.
+            await asyncio.shield(self._in_background(self._give_back(channel, taking)))
+            raise
+        self._counts.expired += expired
+        return data
+
+    async def _give_back(
+        self, channel: str, taking: asyncio.Future[tuple[bytes | None, int]]
+    ) -> None:
+        try:
+            data, expired = await taking
+            self._counts.expired += expired
+            if data is not None:
+                await self.session.put_back(channel, data, self._expiry)
+        except LayerUnavailable as error:
+            logger.warning(
+                "a message of %r that was taken for nobody may be lost: %s",
+                channel,
+                error,
+            )
+
     # What comes.
 
     def _on_message(self, key: str, data: bytes) -> None:
         kind, _, name = key[len(self.session.prefix) + 1 :].partition(":")
         if kind == "wake":
+            self._rings += 1
             for waiter in self._lists.get(name, ()):
                 if not waiter.done():
                     waiter.set_result(None)
@@ -175,7 +226,7 @@ class Home:
             logger.warning("what came for %r is left out: %s", key, error)
             return
         if kind == "group":
-            self._note_number(envelope)
+            self._arrivals.note(name, envelope.sender, envelope.number)
             members = list(self._groups.get(name, {}).values())
         else:
             member = self._mailboxes.get(envelope.name)
@@ -207,18 +258,10 @@ class Home:
         self._counts.delivered += taken
         self._counts.dropped += len(members) - taken
 
-    def _note_number(self, envelope: Envelope) -> None:
-        """Tell the members how many messages of a sender were lost before this one."""
-        origin = (envelope.name, envelope.sender)
-        last = self._numbers.get(origin)
-        self._numbers[origin] = envelope.number
-        self._numbers.move_to_end(origin)
-        while len(self._numbers) > _MAX_KNOWN:
-            self._numbers.popitem(last=False)
-        if last is not None and envelope.number > last + 1:
-            lost = envelope.number - last - 1
-            for member in self._groups.get(envelope.name, {}).values():
-                member.mailbox.note_gap({envelope.name: lost})
+    def _on_lost(self, group: str, lost: int) -> None:
+        """Tell the members how many messages of one sender were lost."""
+        for member in self._groups.get(group, {}).values():
+            member.mailbox.note_gap({group: lost})
 
     def _on_gap(self, shard: int) -> None:
         """Tell the consumers that messages of a server may have been lost."""
@@ -232,6 +275,7 @@ class Home:
             }
             if on_shard:
                 member.mailbox.note_gap(on_shard)
+        self._rings += 1
         for waiters in self._lists.values():
             for waiter in waiters:
                 if not waiter.done():
@@ -247,10 +291,11 @@ class Home:
         subscriber = self._subscribers[self.session.shard_of(name)]
         await subscriber.unsubscribe(self.session.key(kind, name))
 
-    def _in_background(self, coroutine: Any) -> None:
+    def _in_background(self, coroutine: Any) -> asyncio.Task[None]:
         task = self.loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     # The end.
 

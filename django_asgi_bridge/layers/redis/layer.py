@@ -161,13 +161,14 @@ class RedisChannelLayer(BaseChannelLayer):
         home = self._home()
         await home.listen(channel)
         while True:
+            rings = home.rings
             try:
-                data = await self._take(home, channel)
+                data = await home.take(channel)
             except LayerUnavailable:
-                await home.woken(channel, _LOOK_AGAIN / 5)
+                await home.woken(channel, rings, _LOOK_AGAIN / 5)
                 continue
             if data is None:
-                await home.woken(channel, _LOOK_AGAIN)
+                await home.woken(channel, rings, _LOOK_AGAIN)
                 continue
             try:
                 envelope = self._envelopes.open(data, channel)
@@ -316,21 +317,6 @@ class RedisChannelLayer(BaseChannelLayer):
         self._counts.expired += expired
         return bool(is_stored)
 
-    async def _take(self, home: Home, channel: str) -> bytes | None:
-        """Take a message out of a list; one that comes too late goes back."""
-        taking = asyncio.ensure_future(home.session.pop(channel))
-        try:
-            data, expired = await asyncio.shield(taking)
-        except asyncio.CancelledError:
-            await asyncio.wait([taking])
-            if not taking.cancelled() and taking.exception() is None:
-                data, _ = taking.result()
-                if data is not None:
-                    await home.session.put_back(channel, data, self.expiry)
-            raise
-        self._counts.expired += expired
-        return data
-
     async def _change(self, group: str, channel: str, kind: Kind) -> None:
         """Change a membership, where it is kept."""
         live = _LIVE.match(channel)
@@ -381,6 +367,7 @@ class RedisChannelLayer(BaseChannelLayer):
                 self._envelopes,
                 self._counts,
                 patience=min(2.0, self.timeout),
+                expiry=self.expiry,
                 on_end=functools.partial(self._homes.pop, loop, None),
             )
         return home

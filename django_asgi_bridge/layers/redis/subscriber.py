@@ -76,7 +76,12 @@ class Subscriber:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters[key] = waiter
             await self._tell(key)
-        if not self._is_lost:
+        await self.settled(key)
+
+    async def settled(self, key: str) -> None:
+        """Return when a subscription is in force, or Redis does not answer."""
+        waiter = self._waiters.get(key)
+        if waiter is not None and not self._is_lost:
             await asyncio.wait([waiter], timeout=self._patience)
 
     async def unsubscribe(self, key: str) -> None:
@@ -134,17 +139,27 @@ class Subscriber:
             raise
 
     async def _listen(self) -> None:
+        is_asked = False
         while True:
             message = await self._pubsub.get_message(timeout=_LISTEN)
             if message is None:
+                if is_asked:
+                    raise TimeoutError(f"no answer to PING within {_LISTEN} s")
+                is_asked = True
                 await self._pubsub.ping()
-            elif message["type"] == "message":
+                continue
+            is_asked = False
+            if message["type"] == "message":
                 self._on_message(message["channel"].decode(), message["data"])
             elif message["type"] == "subscribe":
                 self._confirm(message["channel"].decode())
+            elif message["type"] == "unsubscribe":
+                self._confirmed.discard(message["channel"].decode())
 
     def _confirm(self, key: str) -> None:
-        self._confirmed.add(key)
+        if key in self._keys or key == _ALIVE:
+            # One that was given up before its answer came is not in force for long.
+            self._confirmed.add(key)
         waiter = self._waiters.pop(key, None)
         if waiter is not None and not waiter.done():
             waiter.set_result(None)

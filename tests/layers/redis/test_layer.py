@@ -280,6 +280,7 @@ async def test_killed_server_costs_no_consumer_and_the_gap_is_told(
     await until(lambda: all(box.gaps for box in boxes))
     await send(20)
     await until(lambda: all(box.events[-1]["n"] == sent - 1 for box in boxes))
+    await until(lambda: all(len(box.gaps) == 2 for box in boxes))
 
     for box in boxes:
         numbers = [event["n"] for event in box.events]
