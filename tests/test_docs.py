@@ -273,6 +273,19 @@ def test_uploads_example_takes_a_form(example):
     assert wire.body == b'{"name": "a.txt", "size": 5}'
 
 
+def test_uploads_example_parses_a_form_for_an_async_view(example):
+    """POST and FILES are there when aform() returns."""
+    example("uploads")
+    head = b"--frontier\r\nContent-Disposition: form-data; "
+    body = head + b'name="title"\r\n\r\nSea\r\n'
+    body += head + b'name="file"; filename="a.txt"\r\n\r\nhello\r\n--frontier--\r\n'
+    kind = "multipart/form-data; boundary=frontier"
+
+    wire = ask("/photo/", "POST", body=body, headers=[("content-type", kind)])
+
+    assert wire.body == b'{"title": "Sea", "size": 5}'
+
+
 def test_uploads_example_reads_as_it_arrives(example):
     """A view marked by streams_body gets the chunks of the connection."""
     example("uploads")

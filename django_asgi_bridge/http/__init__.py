@@ -8,6 +8,7 @@ from django_asgi_bridge.http.eventstream import (
 from django_asgi_bridge.http.extensions import (
     TLS,
     abody,
+    aform,
     after,
     early_hints,
     is_disconnected,
@@ -24,6 +25,7 @@ __all__ = (
     "Event",
     "EventStreamResponse",
     "abody",
+    "aform",
     "after",
     "early_hints",
     "is_disconnected",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Self, cast
 
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from django.http.response import HttpResponseBase
 
 from django_asgi_bridge.conf import django_settings as settings
@@ -28,6 +28,7 @@ __all__ = (
     "TLS",
     "BodyStream",
     "abody",
+    "aform",
     "after",
     "early_hints",
     "is_disconnected",
@@ -74,6 +75,26 @@ async def abody(request: HttpRequest) -> bytes:
     if hasattr(request, "_body"):
         return request.body
     return await run_sync(getattr, request, "body")
+
+
+async def aform(request: HttpRequest) -> QueryDict:
+    """Parse the form on the request's worker thread and return ``request.POST``.
+
+    ``request.POST`` and ``request.FILES`` work afterwards. In an async view they
+    work without it too, but then a large upload is parsed on the event loop, and
+    everybody else waits meanwhile. With ``@streams_body`` the upload handlers get
+    the chunks as they arrive.
+
+    Raises:
+        MultiPartParserError: the body is no form; the client gets a 400.
+        RequestDataTooBig: its fields are over ``DATA_UPLOAD_MAX_MEMORY_SIZE``.
+        UnreadablePostError: the client left in mid-body.
+    """
+    exchange = _exchange(request)
+    if exchange is None or not exchange.is_driven_here():
+        return await run_sync(getattr, request, "POST")
+    form: QueryDict = await exchange.lease.run(getattr, request, "POST")
+    return form
 
 
 def stream(request: HttpRequest) -> "BodyStream":

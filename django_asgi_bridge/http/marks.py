@@ -27,8 +27,8 @@ _POLICIES = ("cancel", "finish", "shield")
 def streams_body(view: View) -> View:
     """Let a view have the request body before it has arrived.
 
-    An async view reads it with ``await request.abody()`` or
-    ``async for chunk in request.stream()``; ``request.body`` and ``request.POST``
+    An async view reads it with ``await request.abody()``, ``await request.aform()``
+    or ``async for chunk in request.stream()``; ``request.body`` and ``request.POST``
     then raise an error that says so. Until the body is read, the view is not told
     that the client left, except by an error of the read itself.
     """

@@ -10,11 +10,14 @@ from typing import Any
 
 from django.core.exceptions import BadRequest
 from django.core.handlers.asgi import ASGIRequest as DjangoASGIRequest
+from django.http import QueryDict
+from django.http.multipartparser import MultiPartParserError
 
 from django_asgi_bridge.conf import django_settings as settings
 from django_asgi_bridge.http import extensions
 from django_asgi_bridge.http.body import IncomingBody
 from django_asgi_bridge.http.place import script_prefix
+from django_asgi_bridge.protocol.multipart import FormEdges
 from django_asgi_bridge.protocol.request import (
     meta_from_headers,
     server_name_port,
@@ -23,6 +26,9 @@ from django_asgi_bridge.protocol.request import (
 )
 
 __all__ = ("ASGIRequest",)
+
+_MAX_FORM_EDGE = 65536
+"""Bytes before the first part of a multipart body, and after the last: one chunk."""
 
 _MAX_CONTENT_TYPE = 10_000
 """Characters of a Content-Type, as Django 6.1; parsing time grows with them."""
@@ -123,7 +129,7 @@ class ASGIRequest(DjangoASGIRequest):
             size = self._known_size()
             META = {**META, "CONTENT_LENGTH": str(size)}  # noqa: N806
         try:
-            return super().parse_file_upload(META, post_data)
+            return super().parse_file_upload(META, _Watched(post_data, self))
         except BaseException:
             # Django's parser leaves the file that was being written open.
             for handler in self.upload_handlers:
@@ -156,6 +162,10 @@ class ASGIRequest(DjangoASGIRequest):
         """Wait for the whole body and return it; see ``http.abody``."""
         return await extensions.abody(self)
 
+    async def aform(self) -> QueryDict:
+        """Parse the form off the event loop; see ``http.aform``."""
+        return await extensions.aform(self)
+
     def stream(self) -> "extensions.BodyStream":
         """Iterate over the body as it arrives; see ``http.stream``."""
         return extensions.stream(self)
@@ -185,3 +195,30 @@ class ASGIRequest(DjangoASGIRequest):
     def tls(self) -> "extensions.TLS | None":
         """The connection's TLS information, if the server tells; see ``http.tls``."""
         return extensions.tls(self)
+
+
+class _Watched:
+    """The file that a multipart parser reads, with bounds for its edges.
+
+    Raises:
+        MultiPartParserError: there is more before the first part, or after the
+            last one, than anybody sends; Django answers 400.
+    """
+
+    def __init__(self, file: Any, request: ASGIRequest) -> None:
+        self._file = file
+        # One that is missing, or no ASCII, is the parser's to refuse.
+        boundary = (request.content_params or {}).get("boundary", "")
+        delimiter = boundary.encode("ascii", "replace")
+        self._edges = FormEdges(delimiter, limit=_MAX_FORM_EDGE)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read the file and look at what was read."""
+        chunk: bytes = self._file.read(size)
+        excess = self._edges.excess(chunk)
+        if excess is not None:
+            raise MultiPartParserError(excess)
+        return chunk
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)

@@ -6,13 +6,20 @@ import json
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 
-from django_asgi_bridge.http import abody, stream, streams_body
+from django_asgi_bridge.http import abody, aform, stream, streams_body
 
 
 def upload(request: HttpRequest) -> JsonResponse:
     """Take a form with a file: the view starts before the file has arrived."""
     file = request.FILES["file"]
     return JsonResponse({"name": file.name, "size": file.size})
+
+
+async def photo(request: HttpRequest) -> JsonResponse:
+    """Parse the form on a worker thread; POST and FILES are there afterwards."""
+    form = await aform(request)
+    file = request.FILES["file"]
+    return JsonResponse({"title": form["title"], "size": file.size})
 
 
 @streams_body
@@ -35,6 +42,7 @@ async def report(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [
     path("upload/", upload),
+    path("photo/", photo),
     path("digest/", digest),
     path("report/", report),
 ]

@@ -1,5 +1,6 @@
 """Multipart uploads: parsed while they arrive, limited, and gone when they fail."""
 
+import asyncio
 import gc
 import threading
 from pathlib import Path
@@ -11,9 +12,10 @@ from django.core.files.uploadhandler import (
     StopUpload,
     TemporaryFileUploadHandler,
 )
-from django.http import HttpResponse
+from django.http import HttpResponse, UnreadablePostError
 
 from django_asgi_bridge.http import streams_body
+from testproject.bench.bombs import BOMBS, Bomb
 from tests.http.exchanges import Base, Gate, Ledger, Wire, site
 
 pytestmark = pytest.mark.asyncio
@@ -413,12 +415,10 @@ async def test_interrupted_upload_is_told_to_its_handlers_when_the_client_leaves
 # Bombs.
 
 
-def _parts(count: int) -> bytes:
-    return form(*[field(f"f{i}", b"x") for i in range(count)])
-
-
-def _files(count: int) -> bytes:
-    return form(*[file(f"f{i}", b"x") for i in range(count)])
+def _wire(bomb: Bomb) -> Wire:
+    content_type = f"multipart/form-data; boundary={bomb.boundary}"
+    headers = [("content-type", content_type)]
+    return Wire(method="POST", body=bomb.chunks(), headers=headers)
 
 
 def _base64(content: bytes) -> bytes:
@@ -430,57 +430,12 @@ def _base64(content: bytes) -> bytes:
     return form(head.encode() + content + b"\r\n")
 
 
-BOMBS: dict[str, tuple[bytes, str, set[int]]] = {
-    "10k parts": (_parts(10_000), BOUNDARY, {400, 413}),
-    "10k files": (_files(10_000), BOUNDARY, {400, 413}),
-    "a field of 10 MB": (form(field("a", b"x" * 10 * MIB)), BOUNDARY, {400, 413}),
-    "a field name of 10 MB": (
-        form(field("n" * 10 * MIB, b"x")),
-        BOUNDARY,
-        {400, 413},
-    ),
-    "1 MB of part headers": (
-        f"--{BOUNDARY}\r\n".encode() + b"X-Pad: " + b"p" * MIB + b"\r\n\r\nx" + TAIL,
-        BOUNDARY,
-        {200, 400},
-    ),
-    "10 MB of preamble": (
-        b"p" * 10 * MIB + form(field("a", b"1")),
-        BOUNDARY,
-        {200, 400},
-    ),
-    "10 MB of epilogue": (
-        form(field("a", b"1")) + b"e" * 10 * MIB,
-        BOUNDARY,
-        {200, 400},
-    ),
-    "base64 of spaces": (_base64(b" " * 5 * MIB), BOUNDARY, {200, 400}),
-    "base64 that is none": (_base64(b"!" * 1001), BOUNDARY, {400}),
-    "no end": (head_of() + b"x" * 100_000, BOUNDARY, {200, 400}),
-    "no boundary": (form(field("a", b"1")), "", {400}),
-    "a boundary of 10 kB": (form(field("a", b"1")), "b" * 10_000, {400}),
-    "a boundary of 8-bit bytes": (form(field("a", b"1")), "\xff\xfe", {200, 400}),
-    "an empty name": (form(field("", b"1")), BOUNDARY, {200, 400}),
-    "nothing": (b"", BOUNDARY, {200, 400}),
-    "a bad charset": (
-        form(
-            f"--{BOUNDARY}\r\nContent-Disposition: form-data; "
-            "name*=nowhere'en'%ff; filename=\"../../etc/passwd\"\r\n\r\nx\r\n".encode()
-        ),
-        BOUNDARY,
-        {200, 400},
-    ),
-}
-
-
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("name", BOMBS)
-async def test_multipart_bomb_gets_a_clean_answer(view, name, tmp_path):
-    """400 or 413 (or what is harmless), never an exception, nothing left."""
-    content, boundary, allowed = BOMBS[name]
-    body = [content[i : i + 65536] for i in range(0, len(content), 65536)] or [b""]
-    headers = [("content-type", f"multipart/form-data; boundary={boundary}")]
-    wire = Wire(method="POST", body=body, headers=headers)
+async def test_multipart_bomb_is_refused(view, name, tmp_path):
+    """400 or 413, after a few events where the view reads them as they arrive."""
+    bomb = BOMBS[name]
+    wire = _wire(bomb)
     with site(
         view, FILE_UPLOAD_TEMP_DIR=str(tmp_path), FILE_UPLOAD_HANDLERS=[TEMPORARY]
     ) as handler:
@@ -488,6 +443,146 @@ async def test_multipart_bomb_gets_a_clean_answer(view, name, tmp_path):
         await wire.serve(handler)
         left = await base.left()
 
-    assert wire.status in allowed
+    assert wire.status in {400, 413}
     assert wire.is_complete
+    assert left == {}
+    if view is names and bomb.early is not None:
+        assert wire.received <= bomb.early
+
+
+HARMLESS = {
+    "base64 of spaces": Bomb(_base64(b" " * 5 * MIB)),
+    "no end": Bomb(head_of() + b"x" * 100_000),
+    "an empty name": Bomb(form(field("", b"1"))),
+    "nothing": Bomb(b""),
+    "a bad charset": Bomb(
+        form(
+            f"--{BOUNDARY}\r\nContent-Disposition: form-data; "
+            "name*=nowhere'en'%ff; filename=\"../../etc/passwd\"\r\n\r\nx\r\n".encode()
+        )
+    ),
+    "a preamble and an epilogue": Bomb(
+        b"\r\n\r\n" * 15_000 + form(field("a", b"1")) + b"\r\n\r\n" * 15_000
+    ),
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("name", HARMLESS)
+async def test_odd_multipart_body_is_answered(view, name, tmp_path):
+    """What Django's parser takes is taken, and nothing is left."""
+    wire = _wire(HARMLESS[name])
+    with site(
+        view, FILE_UPLOAD_TEMP_DIR=str(tmp_path), FILE_UPLOAD_HANDLERS=[TEMPORARY]
+    ) as handler:
+        base = Base(tmp_path)
+        await wire.serve(handler)
+        left = await base.left()
+
+    assert wire.status == 200
+    assert left == {}
+
+
+# Off the event loop.
+
+
+@pytest.mark.parametrize("is_streamed", [False, True], ids=["buffered", "streamed"])
+async def test_aform_parses_on_a_worker(is_streamed, tmp_path):
+    """The event loop has its time meanwhile; POST and FILES are there afterwards."""
+    threads: list[threading.Thread] = []
+
+    class Seen(TemporaryFileUploadHandler):
+        def receive_data_chunk(self, raw_data, start):
+            threads.append(threading.current_thread())
+            super().receive_data_chunk(raw_data, start)
+
+    async def view(request):
+        request.upload_handlers = [Seen(request)]
+        form = await request.aform()
+        return HttpResponse(f"{form['a']} {request.FILES['paper'].size}")
+
+    content = field("a", b"1") + file("paper", b"x" * 300_000) + form()
+    wire = _wire(Bomb(content))
+    with site(
+        streams_body(view) if is_streamed else view, FILE_UPLOAD_TEMP_DIR=str(tmp_path)
+    ) as handler:
+        base = Base(tmp_path)
+        await wire.serve(handler)
+        left = await base.left()
+
+    assert wire.body == b"1 300000"
+    assert threads
+    assert threading.current_thread() not in threads
+    assert left == {}
+
+
+@pytest.mark.parametrize("how", ["in a task", "twice", "urlencoded", "without a body"])
+async def test_aform_gives_the_form_wherever_it_is_called(how):
+    """Another task may ask, and what was parsed is not parsed again."""
+
+    async def view(request):
+        if how == "in a task":
+            form = await asyncio.create_task(request.aform())
+        else:
+            form = await request.aform()
+        assert await request.aform() is form
+        return HttpResponse(form.get("a", "none"))
+
+    wire = _wire(Bomb(form(field("a", b"1"))))
+    if how == "urlencoded":
+        encoded = ("content-type", "application/x-www-form-urlencoded")
+        wire = Wire(method="POST", body=b"a=1", headers=[encoded])
+    if how == "without a body":
+        wire = Wire()
+    with site(view) as handler:
+        await wire.serve(handler)
+
+    assert wire.body == (b"none" if how == "without a body" else b"1")
+
+
+@pytest.mark.parametrize("is_streamed", [False, True], ids=["buffered", "streamed"])
+async def test_aform_gives_400_when_the_body_is_no_form(is_streamed):
+    """As request.POST does."""
+
+    async def view(request):
+        await request.aform()
+        return HttpResponse()
+
+    wire = _wire(BOMBS["10 MB of preamble"])
+    with site(streams_body(view) if is_streamed else view) as handler:
+        await wire.serve(handler)
+
+    assert wire.status == 400
+    assert not is_streamed or wire.received <= 3
+
+
+async def test_aform_tells_of_a_client_that_left_in_mid_body():
+    """As a sync read of the body does; nothing is logged as an error."""
+    seen: list[BaseException] = []
+
+    @streams_body
+    async def view(request):
+        try:
+            await request.aform()
+        except UnreadablePostError as error:
+            seen.append(error)
+            raise
+        return HttpResponse()
+
+    def on_receive(number):
+        return {"type": "http.disconnect"} if number == 2 else None
+
+    wire = Wire(
+        method="POST",
+        body=[head_of(), *([b"x" * 65536] * 20), TAIL],
+        headers=[MULTIPART],
+        on_receive=on_receive,
+    )
+    with site(view) as handler:
+        base = Base()
+        await wire.serve(handler)
+        left = await base.left()
+
+    assert len(seen) == 1
+    assert wire.sent == []
     assert left == {}
