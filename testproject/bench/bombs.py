@@ -87,7 +87,10 @@ BOMBS = {
     ),
     "10 MB without a delimiter": Bomb(b"x" * 10 * MIB, early=3),
     "10 MB of ends": Bomb(_ONE + _END * (10 * MIB // len(_END)), early=3),
-    "base64 that is none": Bomb(_file(b"a", b"!" * 10 * MIB, _BASE64) + _END, early=3),
+    # Before 6.1 Django skips letters that are none of base64; one of four is refused.
+    "base64 that is none": Bomb(
+        _file(b"a", b"A" + b"!" * 10 * MIB, _BASE64) + _END, early=3
+    ),
     "a boundary of 10 kB": Bomb(_ONE + _END, "b" * 10_000),
     "no boundary": Bomb(_ONE + _END, ""),
     "a boundary of 8-bit bytes": Bomb(_ONE + _END, "\xff\xfe"),
