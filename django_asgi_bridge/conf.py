@@ -66,9 +66,9 @@ class Config:
         strict_paths: refuse encoded slashes, backslashes, NUL and dot segments.
         lifespan: dotted paths of startup and shutdown hooks.
         lifespan_timeout: seconds that one hook may take to start or to stop.
-        heartbeat: seconds of silence after which an event stream with an async
-            source sends a comment; ``None`` for never. Proxies close a connection
-            that was silent for 30 to 60 s.
+        heartbeat: seconds of silence after which an event stream sends a comment;
+            ``None`` for never. Proxies close a connection that was silent for 30 to
+            60 s.
         websocket_origins: origins such as ``"https://app.example.com"`` whose pages
             may open WebSockets here, besides this site's own. None by default:
             browsers let any page try, with the visitor's cookies.

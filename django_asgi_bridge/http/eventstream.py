@@ -8,7 +8,8 @@ first event to the last, and it never runs ahead of the client. (To time out the
 own ``__anext__()`` would cancel it, and a new task for each event would break all
 three.)
 
-A sync source cannot be waited for here; see :attr:`EventStreamResponse.heartbeat`.
+A sync source runs on the request's worker, and the handler beats while it is silent:
+see ``pulling``.
 
 Specification: WHATWG HTML Living Standard, section "Server-sent events".
 """
@@ -19,13 +20,12 @@ from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
-    Callable,
     Iterable,
     Iterator,
     Mapping,
 )
 from types import EllipsisType
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from django.http import HttpRequest, StreamingHttpResponse
 
@@ -37,6 +37,7 @@ from django_asgi_bridge.http.events import (
     encode_event,
     is_event_id,
 )
+from django_asgi_bridge.http.pulling import Beat, Timer, TimerHandle
 
 __all__ = (
     "AsyncSourceError",
@@ -56,15 +57,6 @@ class AsyncSourceError(BridgeError, TypeError):
 
 
 _Source = Iterable[EventSource] | AsyncIterable[EventSource]
-
-
-class _TimerHandle(Protocol):
-    def cancel(self) -> object:
-        """Make sure that the callback is not called any more."""
-
-
-Timer = Callable[[float, Callable[[], None]], _TimerHandle]
-"""``timer(seconds, callback)``, as ``loop.call_later``."""
 
 
 class EventStreamResponse(StreamingHttpResponse):
@@ -94,8 +86,7 @@ class EventStreamResponse(StreamingHttpResponse):
     #: What a heartbeat sends.
     heartbeat_chunk = b": keep-alive\n\n"
 
-    #: Seconds of silence before `heartbeat_chunk`, None for never; only an async
-    #: source can be interrupted to send it.
+    #: Seconds of silence before `heartbeat_chunk`, None for never.
     heartbeat: float | None
 
     def __init__(
@@ -122,6 +113,7 @@ class EventStreamResponse(StreamingHttpResponse):
             )
         prologue = b"" if retry is None else Event(retry=retry).encode()
         self.heartbeat = heartbeat
+        self._timer = timer
         self._events: _AsyncEvents | _SyncEvents
         if isinstance(events, Iterable):
             self._events = _SyncEvents(events, prologue)
@@ -191,6 +183,17 @@ class EventStreamResponse(StreamingHttpResponse):
         finally:
             await _aclose(content)
             await self.aclose()
+
+    @property
+    def sync_beat(self) -> Beat | None:
+        """The heartbeat of a sync source, for the handler, which can send it.
+
+        None where middleware has put another iterator in the source's place: its
+        items need not be whole events.
+        """
+        if self.heartbeat is None or cast("Any", self)._iterator is not self._events:
+            return None
+        return Beat(self.heartbeat, self.heartbeat_chunk, self._timer)
 
     async def aclose(self) -> None:
         """Close an async source and wait for its clean-up; else do nothing."""
@@ -342,7 +345,7 @@ class _AsyncEvents:
                 wake.set_result(None)
 
         answer.add_done_callback(wake_up)
-        timer: _TimerHandle | None = None
+        timer: TimerHandle | None = None
         if self._beat_after is not None:
             timer = (self._timer or loop.call_later)(self._beat_after, wake_up)
         try:

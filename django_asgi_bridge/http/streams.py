@@ -1,14 +1,11 @@
 """Streaming bodies: from the view's iterator to body events.
 
-A sync iterator runs on the request's worker, several items to a trip; what is
-made leaves at once, even while the iterator is busy with its next item. An async
-iterator runs in the request's own task, and is closed there.
+A sync iterator runs on the request's worker: see ``pulling``. An async one runs in
+the request's own task, and is closed there.
 """
 
 import asyncio
-import threading
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from types import AsyncGeneratorType
 from typing import Any
@@ -19,17 +16,14 @@ from django_asgi_bridge.exceptions import PoolBusy
 from django_asgi_bridge.http.contracts import Chunker
 from django_asgi_bridge.http.djangos import Response
 from django_asgi_bridge.http.exchange import Exchange
+from django_asgi_bridge.http.pulling import send_pulled
 from django_asgi_bridge.protocol.response import ContentLengthGuard
-from django_asgi_bridge.threads import PINS_NOTHING, PINS_STATE
+from django_asgi_bridge.threads import PINS_NOTHING
 
 __all__ = ("close_unread", "send_stream", "take_place")
 
-_PULL_BYTES = 65536
-"""Bytes after which a trip that pulls from a sync iterator ends."""
-
-_PULL_SECONDS = 0.01
-"""Seconds after which it ends, and after which an item leaves that waits for the
-next one to be made."""
+_TURN_SECONDS = 0.01
+"""How long an async iterator that never waits may keep the event loop."""
 
 
 async def send_stream(
@@ -57,7 +51,7 @@ async def send_stream(
         await _release_worker(exchange)
         await _send_async(exchange, response, send)
     else:
-        await _send_sync(exchange, response, send)
+        await send_pulled(exchange, response, send)
     if guard is not None and not exchange.is_disconnected:
         guard.finish()
 
@@ -103,7 +97,7 @@ async def _send_async(
             await send(part)
             if exchange.is_disconnected:
                 return
-            if loop.time() - turn > _PULL_SECONDS:
+            if loop.time() - turn > _TURN_SECONDS:
                 # Neither the iterator nor the server may ever have to wait: let
                 # the others on the loop have their turn, our listener too.
                 await asyncio.sleep(0)
@@ -138,97 +132,6 @@ async def _aclose_all(*iterators: Any) -> None:
         if hasattr(iterator, "aclose"):
             async with aclosing(iterator):
                 pass
-
-
-async def _send_sync(
-    exchange: Exchange, response: Response, send: Callable[[bytes], Awaitable[None]]
-) -> None:
-    puller = _Puller(response)
-    while not exchange.is_disconnected and not puller.is_over:
-        flush = _Flush(puller, send)
-        failure: Exception | None = None
-        try:
-            await exchange.lease.run(puller.pull, pins=PINS_STATE)
-        except Exception as error:
-            failure = error
-        except BaseException:
-            flush.cancel()
-            raise
-        await flush.end()
-        # What was made before an error still leaves.
-        if batch := puller.take():
-            await send(batch)
-        if failure is not None:
-            raise failure
-
-
-class _Puller:
-    """Takes items from a sync iterator on the worker, for the loop to send."""
-
-    def __init__(self, response: Response) -> None:
-        self.is_over = False
-        self._response = response
-        self._parts: Iterator[bytes] | None = None
-        self._lock = threading.Lock()
-        self._batch: list[bytes] = []
-        self._size = 0
-
-    def pull(self) -> None:
-        """Take items until there is enough to send."""
-        if self._parts is None:
-            self._parts = iter(self._response)
-        deadline = time.monotonic() + _PULL_SECONDS
-        for part in self._parts:
-            with self._lock:
-                self._batch.append(part)
-                self._size += len(part)
-                is_enough = self._size >= _PULL_BYTES
-            if is_enough or time.monotonic() >= deadline:
-                return
-        self.is_over = True
-
-    def take(self) -> bytes:
-        """Return what there is; from the event loop."""
-        with self._lock:
-            batch, self._batch, self._size = self._batch, [], 0
-        return b"".join(batch)
-
-
-class _Flush:
-    """Sends what was pulled while the iterator is slow with its next item."""
-
-    def __init__(
-        self, puller: _Puller, send: Callable[[bytes], Awaitable[None]]
-    ) -> None:
-        self._puller = puller
-        self._send = send
-        self._loop = asyncio.get_running_loop()
-        self._task: asyncio.Task[None] | None = None
-        self._timer = self._loop.call_later(_PULL_SECONDS, self._on_time)
-
-    def _on_time(self) -> None:
-        task = self._task
-        is_idle = task is None or task.done()
-        if task is not None and is_idle and (task.cancelled() or task.exception()):
-            return  # end() raises it; nothing may be sent behind a gap
-        if is_idle and (batch := self._puller.take()):
-            self._task = self._loop.create_task(self._send_batch(batch))
-        self._timer = self._loop.call_later(_PULL_SECONDS, self._on_time)
-
-    async def _send_batch(self, batch: bytes) -> None:
-        await self._send(batch)
-
-    def cancel(self) -> None:
-        """Stop at once: the request was cancelled."""
-        self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
-
-    async def end(self) -> None:
-        """Stop, and wait for what is being sent."""
-        self._timer.cancel()
-        if self._task is not None:
-            await self._task
 
 
 async def _send_part(handler: Chunker, exchange: Exchange, part: bytes) -> None:

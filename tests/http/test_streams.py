@@ -1,5 +1,6 @@
 """Streamed responses: sent as they are made, closed where they ran, held to length."""
 
+import asyncio
 import contextlib
 import gc
 import threading
@@ -13,6 +14,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.middleware.gzip import GZipMiddleware
 
 from django_asgi_bridge.http import streams_body
+from django_asgi_bridge.http.eventstream import EventStreamResponse
 from django_asgi_bridge.protocol.response import BadResponse
 from django_asgi_bridge.threads import get_pool, run_sync
 from tests.http.exchanges import Base, Gate, Ledger, Wire, lost_generators, settle, site
@@ -86,6 +88,117 @@ async def test_item_leaves_before_the_next_is_made_when_items_are_slow(mode):
 
     assert wire.chunks == [b"first", b"item 0", b"item 1", b"item 2", b""]
     assert left == {}
+
+
+class Silence:
+    """Stands for `loop.call_later`: keeps what was asked for, for a test to fire."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+        self.seconds: list[float] = []
+        self._has_asked = asyncio.Event()
+
+    def __call__(self, seconds: float, callback: Any) -> "Silence":
+        self.seconds.append(seconds)
+        self.asked.append(callback)
+        self._has_asked.set()
+        return self
+
+    def cancel(self) -> None:
+        self.asked.clear()
+        self._has_asked.clear()
+
+    async def fire(self) -> None:
+        await settle()  # what was sent last is out of the way
+        await self._has_asked.wait()
+        callback = self.asked.pop()
+        self.cancel()
+        callback()
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+async def test_event_stream_of_a_sync_source_beats_while_it_is_silent(mode):
+    """Comments between the events, while the source is stuck on its worker."""
+    silence = Silence()
+    go_on = [Gate(), Gate()]
+
+    def events():
+        go_on[0].wait()
+        yield "one"
+        go_on[1].wait()
+        yield "two"
+
+    def make(request):
+        return EventStreamResponse(events(), heartbeat=7, timer=silence)
+
+    async def make_async(request):
+        return make(request)
+
+    wire = Wire()
+    with site(make if mode == "sync" else make_async) as handler:
+        base = Base()
+        wire.start(handler)
+        for number, gate in enumerate(go_on):
+            # The start of the response, then two beats and an event in turns.
+            await wire.until_sent(1 + 3 * number)
+            for nth in (1, 2):
+                await silence.fire()
+                await wire.until_sent(1 + 3 * number + nth)
+            gate.open()
+        error = await wire.ended()
+        left = await base.left()
+
+    beat = b": keep-alive\n\n"
+    assert error is None
+    assert wire.body == beat * 2 + b"data: one\n\n" + beat * 2 + b"data: two\n\n"
+    assert set(silence.seconds) == {7}
+    assert silence.asked == []
+    assert left == {}
+
+
+async def test_beat_follows_the_items_that_were_made_before_it():
+    """A heartbeat never overtakes an event, and none comes after the end."""
+    silence = Silence()
+    made, go_on = Gate(), Gate()
+
+    def events():
+        yield "one"
+        made.open()
+        go_on.wait()
+
+    def view(request):
+        return EventStreamResponse(events(), heartbeat=7, timer=silence)
+
+    wire = Wire()
+    with site(view) as handler:
+        wire.start(handler)
+        await made.opened()
+        late = list(silence.asked)
+        late[-1]()
+        await wire.until_sent(2)
+        go_on.open()
+        await wire.ended()
+        late[-1]()
+        await settle()
+
+    assert wire.body == b"data: one\n\n"
+
+
+async def test_event_stream_does_not_beat_when_middleware_wrapped_its_items():
+    """What another iterator makes of the events may be cut anywhere."""
+
+    def view(request):
+        response = EventStreamResponse(iter(["one"]), heartbeat=7)
+        assert response.sync_beat is not None
+        response.streaming_content = map(bytes.upper, response.streaming_content)
+        assert response.sync_beat is None
+        return response
+
+    wire = Wire()
+    with site(view) as handler:
+        await wire.serve(handler)
+
+    assert wire.body == b"DATA: ONE\n\n"
 
 
 async def test_first_byte_leaves_when_a_generator_never_ends():
