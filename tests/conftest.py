@@ -15,6 +15,15 @@ from django_asgi_bridge import threads
 REQUIRE_SERVICES = "BRIDGE_REQUIRE_SERVICES"
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
 DEFAULT_POSTGRES_URL = "postgres://postgres@127.0.0.1:5432/postgres"
+# The asserts of modules that tests share hold as well, also under `python -O`.
+pytest.register_assert_rewrite(
+    "tests.browser",
+    *(
+        f"tests.{each.parent.name}"
+        for each in Path(__file__).parent.glob("*/__init__.py")
+    ),
+)
+
 SERVERS = ("daphne", "granian", "gunicorn", "hypercorn", "uvicorn", "uvicorn_worker")
 
 
