@@ -23,6 +23,10 @@ class TestInMemory(ChannelLayerConformance):
             await asyncio.sleep(0)
 
 
+@pytest.mark.skipif(
+    not __debug__,
+    reason="it checks names and messages by assert, which `python -O` takes out",
+)
 class OfChannelsRedis(ChannelLayerConformance):
     """What the two layers of channels_redis share."""
 
