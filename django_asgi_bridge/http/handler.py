@@ -301,7 +301,8 @@ class ASGIHandler(DjangoASGIHandler):
 
     async def get_response_async(self, request: Request) -> Response:
         """Run middleware and view; see ``BaseHandler.get_response_async``."""
-        if current_exchange() is None:
+        exchange = vars(request).get("_bridge_exchange") or current_exchange()
+        if exchange is None:
             return await answer_apart(self, request)
         if not is_from(django_base.BaseHandler.get_response_async, _BASE):
             return await super().get_response_async(request)

@@ -71,6 +71,14 @@ def _hook_of(own: tuple[Callable[..., Any], ...]) -> Callable[[], None] | None:
     return attach
 
 
+def _leave_thread() -> None:
+    """Do what Django's own receiver does at the end, where it is connected."""
+    if close_old_connections in finished_audience().own:
+        leave_clean()
+    else:
+        drop_open_work()
+
+
 async def fire_started(exchange: Exchange, sender: type) -> None:
     """Send ``request_started``: no trip unless others' sync receivers are live."""
     lease = exchange.lease
@@ -80,8 +88,7 @@ async def fire_started(exchange: Exchange, sender: type) -> None:
         await signal.asend(sender=sender, scope=exchange.scope)
         return
     audience = started_audience()
-    closes = close_old_connections in finished_audience().own
-    lease.on_detach = leave_clean if closes else drop_open_work
+    lease.on_detach = _leave_thread
     if not audience.has_others and not is_watched():
         exchange.is_started = True
         lease.on_attach = _hook_of(audience.own)

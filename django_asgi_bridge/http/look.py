@@ -47,7 +47,8 @@ class Look(NamedTuple):
         return bool(
             self.match is not None
             and not hasattr(request, "urlconf")
-            and self.leads(request.path_info, read_setting("ROOT_URLCONF"))
+            and self.path_info == request.path_info
+            and self.urlconf == read_setting("ROOT_URLCONF")
             and (self.language is None or self.language == get_language())
         )
 

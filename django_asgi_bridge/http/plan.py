@@ -132,14 +132,14 @@ class Plan:
                 try:
                     response = await self.view.on_loop(request, exchange)
                 except Exception as error:
-                    response = await _convert_on_loop(request, error, exchange)
+                    response = error
                 break
             layer = layers[i]
             if layer.kind is Kind.ASYNC:
                 try:
                     response = await layer.instance(request)
                 except Exception as error:
-                    response = await _convert_on_loop(request, error, exchange)
+                    response = error
                 break
             blocks = layer.request_blocks
             if layer.kind is Kind.SYNC or (
@@ -159,9 +159,13 @@ class Plan:
                     pins=_pins(layers[i : last + 1], "request_blocks"),
                 )
             else:
-                i, response, is_over = await self._request_hook(request, i, exchange)
+                i, response, is_over = self._request_hook(request, i)
             if is_over:
                 break
+        if isinstance(response, Exception):
+            response = await _convert_on_loop(request, response, exchange)
+        if i == first:
+            return response
         return await self._unwind_on_loop(request, response, i, first, exchange)
 
     def _last_trip(self, request: Request, first: int, exchange: Exchange) -> Response:
@@ -208,17 +212,15 @@ class Plan:
                 return i + 1, response, True
         return last + 1, None, False
 
-    async def _request_hook(
-        self, request: Request, i: int, exchange: Exchange
-    ) -> tuple[int, Any, bool]:
-        """Call one request hook inline."""
+    def _request_hook(self, request: Request, i: int) -> tuple[int, Any, bool]:
+        """Call one request hook inline; what it raises is its response."""
         hook = self.layers[i].request_hook
         if hook is None:
             return i + 1, None, False
         try:
             response = hook(request)
         except Exception as error:
-            return i, await _convert_on_loop(request, error, exchange), True
+            return i, error, True
         return i + 1, response, bool(response)
 
     async def _unwind_on_loop(

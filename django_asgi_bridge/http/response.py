@@ -96,10 +96,12 @@ async def _send_streaming(
 
 def _sends_body(exchange: Exchange, response: Response) -> bool:
     """Tell whether a body goes with the status, which is checked."""
-    check_status(response.status_code)
+    status = response.status_code
+    if not 200 <= status <= 599:
+        check_status(status)
     request = exchange.request
     method = "GET" if request is None else request.method or "GET"
-    return has_body(method, response.status_code)
+    return has_body(method, status)
 
 
 def _encode(exchange: Exchange, response: Response, sends_body: bool) -> EncodedHeaders:

@@ -83,7 +83,8 @@ def new_lease(
     """Return a lease on the process's pool; it has no worker yet."""
     config = get_config()
     pool = _pool or get_pool()
-    pool.reopen()
+    if pool.is_closed:
+        pool.reopen()
     return Lease(
         pool,
         queue_timeout=config.queue_timeout,

@@ -25,7 +25,7 @@ import sys
 import traceback
 import types
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any
+from typing import Any, Final
 
 from django_asgi_bridge.exceptions import PoolBusy
 from django_asgi_bridge.threads.hold import Hold
@@ -88,6 +88,8 @@ class _Detached(BaseException):
 
 logger = logging.getLogger("django_asgi_bridge.threads")
 
+_NOTHING_YET: Final = object()
+
 _STACK_LINES = 8
 """Innermost calls of a stuck thread that are logged."""
 
@@ -116,7 +118,14 @@ def drive(
         What the coroutine returns; None if its clean-up goes on in the background.
     """
     try:
-        return (yield from _steps(context, coroutine, None, on_wait))
+        awaited = context.run(coroutine.send, None)
+    except StopIteration as stop:
+        # It never waits: all of it has been done in this one step.
+        return stop.value
+    if on_wait is not None:
+        on_wait()
+    try:
+        return (yield from _steps(context, coroutine, awaited))
     except _Detached:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
@@ -127,26 +136,31 @@ def drive(
 def _steps(
     context: contextvars.Context,
     coroutine: Coroutine[Any, Any, Any],
-    error: BaseException | None,
-    on_wait: Callable[[], None] | None,
+    awaited: Any = _NOTHING_YET,
+    *,
+    error: BaseException | None = None,
     value: Any = None,
 ) -> Generator[Any, Any, Any]:
+    """Step a coroutine to its end.
+
+    Args:
+        awaited: what it waits for; if that is nothing yet, ``error`` or ``value`` is
+            what it gets first.
+    """
     run: Callable[..., Any] = context.run
     send, throw = coroutine.send, coroutine.throw
     while True:
-        try:
-            if error is None:
-                awaited = run(send, value)
-            else:
-                error, thrown = None, error
-                awaited = run(throw, thrown)
-                del thrown
-        except StopIteration as stop:
-            return stop.value
+        if awaited is _NOTHING_YET:
+            try:
+                if error is None:
+                    awaited = run(send, value)
+                else:
+                    error, thrown = None, error
+                    awaited = run(throw, thrown)
+                    del thrown
+            except StopIteration as stop:
+                return stop.value
         value = None
-        if on_wait is not None:
-            on_wait()
-            on_wait = None
         try:
             if type(awaited) is Trip:
                 value = yield from _carry(context, awaited)
@@ -170,6 +184,7 @@ def _steps(
             raise
         except BaseException as raised:
             error = raised
+        awaited = _NOTHING_YET
 
 
 def _carry(context: contextvars.Context, trip: Trip) -> Generator[Any, Any, Any]:
@@ -293,7 +308,7 @@ def _answer(
         return
     call.context.run(rehome_locals)
     try:
-        call.value = yield from _steps(call.context, call.coroutine, cancelled, None)
+        call.value = yield from _steps(call.context, call.coroutine, error=cancelled)
     except _Detached:
         job.callback = call
         raise
@@ -344,7 +359,7 @@ def _resumed(
 ) -> Generator[Any, Any, Any]:
     context.run(rehome_locals)
     error = left.cancelled or left.job.error
-    return (yield from _steps(context, coroutine, error, None, left.job.value))
+    return (yield from _steps(context, coroutine, error=error, value=left.job.value))
 
 
 def _expire(lease: Hold, job: TripJob) -> None:

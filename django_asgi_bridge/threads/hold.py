@@ -75,7 +75,7 @@ class Hold(PoolLease):
 
     def free(self, context: contextvars.Context) -> contextvars.Context:
         """Return ``context``, or a copy while a call that was left may be inside."""
-        return context.copy() if self.is_left() else context
+        return context.copy() if self._left and self.is_left() else context
 
     def busy_error(self) -> PoolBusy:
         """Return the error for a call that waited too long."""

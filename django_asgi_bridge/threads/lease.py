@@ -36,6 +36,7 @@ from django_asgi_bridge.threads.jobs import (
     take_over,
 )
 from django_asgi_bridge.threads.locals import (
+    IS_SHARED,
     LocalView,
     rehome_locals,
     unshare_locals,
@@ -71,7 +72,8 @@ class Lease(Hold):
                 test's communicator have an empty context, where nothing else
                 tells.
         """
-        unshare_locals()
+        if IS_SHARED:
+            unshare_locals()
         current_lease.set(self)
         if _executors.get("current") is not None or (
             follows_loop

@@ -10,15 +10,18 @@ a dozen. Where a release of asgiref is built otherwise, it goes through the fron
 import contextvars
 import threading
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from asgiref import local as asgiref_local
 
-__all__ = ("LocalView", "rehome_locals", "unshare_locals", "view_of")
+__all__ = ("IS_SHARED", "LocalView", "rehome_locals", "unshare_locals", "view_of")
 
 # asgiref 3.12 and later tag the values of a Local with their thread; earlier
 # releases carry them as plain context variables.
 _STORAGE: Any = getattr(asgiref_local, "_Storage", None)
+
+IS_SHARED: Final = _STORAGE is None
+"""Copied contexts share the values: each request has to ask for its own."""
 
 
 class LocalView:
@@ -83,8 +86,6 @@ def unshare_locals() -> None:
     asgiref before 3.12 keeps them in a dictionary that copied contexts share, and
     releases before 3.9 change it in place: what one request sets others would see.
     """
-    if _STORAGE is not None:
-        return
     for variable, value in contextvars.copy_context().items():
         if variable.name == "asgiref.local" and isinstance(value, dict):
             variable.set(value.copy())

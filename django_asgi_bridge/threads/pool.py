@@ -94,7 +94,7 @@ class WorkerPool:
         self._waiting: deque[PoolLease] = deque()
         # Leases whose worker may be taken back, the least recently used first.
         self._idle_leases: dict[PoolLease, None] = {}
-        self._is_closed = False
+        self.is_closed = False
         self._trips = 0
         _pools.add(self)
         _watch_exit()
@@ -218,7 +218,7 @@ class WorkerPool:
             timeout: seconds to wait for each thread.
         """
         with self._lock:
-            self._is_closed = True
+            self.is_closed = True
             ending = list(self._idle)
             self._idle.clear()
         for worker in ending:
@@ -229,9 +229,9 @@ class WorkerPool:
 
     def reopen(self) -> None:
         """Keep workers again, after a ``shutdown()`` that turned out not to be last."""
-        if self._is_closed:
+        if self.is_closed:
             with self._lock:
-                self._is_closed = False
+                self.is_closed = False
 
     # What a worker reports; the lock is not held.
 
@@ -328,7 +328,7 @@ class WorkerPool:
             return
         if not lease.keeps_worker():
             worker = self._take_from(lease)
-            if self._is_closed:
+            if self.is_closed:
                 worker.inbox.put(None)
             elif self._sleepers.unannounced:
                 self._idle.append(self._sleepers.relieve(worker))

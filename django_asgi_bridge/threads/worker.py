@@ -7,7 +7,6 @@ workers, event loops or databases.
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Final, Protocol
@@ -99,7 +98,8 @@ class PoolLease:
         self.on_detach = on_detach
         self.worker: Worker | None = None
         self.active: Job | None = None
-        self.pending: deque[Job] = deque()
+        # A job or two: a deque would take 600 bytes and longer to make.
+        self.pending: list[Job] = []
         # What the jobs that wait on the worker wait for, the innermost last.
         self.parked: list[object] = []
         self.is_waiting = False

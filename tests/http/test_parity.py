@@ -7,7 +7,6 @@ takes rules out of the dispatch plan, one at a time: each time the corpus notice
 import asyncio
 import contextvars
 import gzip
-import inspect
 import logging
 import random
 import secrets
@@ -304,41 +303,25 @@ def _errors_are_converted_outside_only(patch: pytest.MonkeyPatch) -> None:
 def _a_breaking_hook_sees_its_response(patch: pytest.MonkeyPatch) -> None:
     for name in ("_request_hook", "_request_hooks"):
         original = getattr(plan.Plan, name)
-        if inspect.iscoroutinefunction(original):
 
-            async def one(
-                self: Any, request: Any, i: int, *rest: Any, original: Any = original
-            ) -> Any:
-                _, response, is_over = await original(self, request, i, *rest)
-                return i + 1, response, is_over
+        def hooks(
+            self: Any, request: Any, first: int, *last: int, original: Any = original
+        ) -> Any:
+            _, response, is_over = original(self, request, first, *last)
+            return [*last, first][0] + 1, response, is_over
 
-            patch.setattr(plan.Plan, name, one)
-        else:
-
-            def many(
-                self: Any, request: Any, i: int, last: int, original: Any = original
-            ) -> Any:
-                _, response, is_over = original(self, request, i, last)
-                return last + 1, response, is_over
-
-            patch.setattr(plan.Plan, name, many)
+        patch.setattr(plan.Plan, name, hooks)
 
 
 def _early_answers_do_not_end(patch: pytest.MonkeyPatch) -> None:
-    original = plan.Plan._request_hook
+    for name in ("_request_hook", "_request_hooks"):
+        original = getattr(plan.Plan, name)
 
-    async def request_hook(self: Any, *args: Any) -> Any:
-        i, response, _ = await original(self, *args)
-        return i, response, False
+        def hooks(self: Any, *args: Any, original: Any = original) -> Any:
+            i, response, _ = original(self, *args)
+            return i, response, False
 
-    many = plan.Plan._request_hooks
-
-    def request_hooks(self: Any, *args: Any) -> Any:
-        i, response, _ = many(self, *args)
-        return i, response, False
-
-    patch.setattr(plan.Plan, "_request_hook", request_hook)
-    patch.setattr(plan.Plan, "_request_hooks", request_hooks)
+        patch.setattr(plan.Plan, name, hooks)
 
 
 def _view_step_without(**changed: Any) -> Callable[[pytest.MonkeyPatch], None]:
