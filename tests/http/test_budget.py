@@ -71,10 +71,10 @@ class Budget:
 
 
 BUDGETS = {
-    "async": Budget("/async/", (), 108, 140),
-    "sync": Budget("/sync/", (), 174, 215),
-    "async, default middleware": Budget("/async/", DEFAULT, 126, 263),
-    "sync, default middleware": Budget("/sync/", DEFAULT, 177, 323),
+    "async": Budget("/async/", (), 100, 119),
+    "sync": Budget("/sync/", (), 165, 187),
+    "async, default middleware": Budget("/async/", DEFAULT, 118, 240),
+    "sync, default middleware": Budget("/sync/", DEFAULT, 168, 293),
 }
 
 
