@@ -124,6 +124,34 @@ async def test_broadcast_gives_one_frame_to_all_members(make):
 
 
 @pytest.mark.asyncio
+async def test_broadcast_reaches_lists_as_an_event(make):
+    layer = make(capacity=1)
+    await layer.group_add("room", "plain")
+
+    await layer.group_broadcast("room", text_data="a")
+    await layer.group_broadcast("room", text_data="b")
+
+    assert await layer.receive("plain") == {
+        "type": "bridge.broadcast",
+        "group": "room",
+        "text": "a",
+    }
+    stats = layer.stats()
+    assert (stats.sent, stats.delivered, stats.dropped) == (2, 1, 1)
+    await layer.close()
+
+
+@pytest.mark.asyncio
+async def test_message_that_the_format_cannot_carry_is_refused(make):
+    layer = make(serializer_format="json")
+
+    with pytest.raises(BadMessage, match=r"serializer_format.*bytes"):
+        await layer.send("jobs", {"type": "a", "content": b"x"})
+
+    await layer.close()
+
+
+@pytest.mark.asyncio
 async def test_closed_mailbox_leaves_its_groups_and_the_subscription(make, redis_url):
     layer = make()
     box = Box()
