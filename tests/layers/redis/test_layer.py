@@ -548,3 +548,39 @@ def test_formats_can_be_registered_once():
             registry.register_serializer("own", own)
     finally:
         del registry["own"]
+
+
+@pytest.mark.asyncio
+async def test_options_of_a_sentinel_host_replace_the_layers(prefix):
+    host = {
+        "sentinels": [("127.0.0.1", 1)],
+        "master_name": "m",
+        "socket_timeout": 1.5,
+        "password": "secret",
+    }
+    layer = RedisChannelLayer([host], prefix)
+    (client,) = layer._make_session().clients
+
+    found = client.connection_pool.connection_kwargs
+    assert (found["socket_timeout"], found["password"]) == (1.5, "secret")
+    await layer.close()
+
+
+@pytest.mark.asyncio
+async def test_connection_that_the_server_closed_is_made_anew(make, server):
+    """A restart, or a limit on idle connections, costs no send once that is over."""
+    layer = make(hosts=[server.url])
+    await layer.new_channel()
+    session = layer._home().session
+    await layer.send("jobs", {"type": "a"})
+    (idle,) = session.clients[0].connection_pool._available_connections
+    admin = redis.Redis.from_url(server.url)
+
+    admin.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    admin.close()
+    await until(idle._reader.at_eof)
+    await layer.send("jobs", {"type": "b"})
+
+    assert (await layer.receive("jobs"))["type"] == "a"
+    assert (await layer.receive("jobs"))["type"] == "b"
+    await layer.close()
