@@ -131,11 +131,9 @@ async def test_broadcast_reaches_lists_as_an_event(make):
     await layer.group_broadcast("room", text_data="a")
     await layer.group_broadcast("room", text_data="b")
 
-    assert await layer.receive("plain") == {
-        "type": "bridge.broadcast",
-        "group": "room",
-        "text": "a",
-    }
+    async with asyncio.timeout(WATCHDOG):
+        message = await layer.receive("plain")
+    assert message == {"type": "bridge.broadcast", "group": "room", "text": "a"}
     stats = layer.stats()
     assert (stats.sent, stats.delivered, stats.dropped) == (2, 1, 1)
     await layer.close()
@@ -581,6 +579,7 @@ async def test_connection_that_the_server_closed_is_made_anew(make, server):
     await until(idle._reader.at_eof)
     await layer.send("jobs", {"type": "b"})
 
-    assert (await layer.receive("jobs"))["type"] == "a"
-    assert (await layer.receive("jobs"))["type"] == "b"
+    async with asyncio.timeout(WATCHDOG):
+        assert (await layer.receive("jobs"))["type"] == "a"
+        assert (await layer.receive("jobs"))["type"] == "b"
     await layer.close()
