@@ -78,8 +78,10 @@ def login(
 ) -> None:
     """Sign a user in: in the session, and in ``scope["user"]``.
 
-    The cookie reaches the browser only if this happens before the handshake is
-    answered; later the session has to be saved, and keeps its key if it has one.
+    A sign-in gives the session a new key. The cookie with it reaches the browser only
+    if this happens before the handshake is answered; later the user is signed in for
+    this connection, and for others only after ``await scope["session"].asave()`` and
+    with the new key.
 
     Args:
         user: None for ``scope["user"]``.

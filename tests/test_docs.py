@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import inspect
 import io
 import os
 import re
@@ -9,26 +10,34 @@ import shutil
 import subprocess
 import sys
 import unittest
-from collections.abc import Iterator
-from contextlib import contextmanager
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import Group, User
 
+from django_asgi_bridge import layers
 from django_asgi_bridge.conf import Config
+from django_asgi_bridge.consumer import AsyncConsumer
+from django_asgi_bridge.generic.websocket import AsyncWebsocketConsumer
 from django_asgi_bridge.http.handler import ASGIHandler
+from django_asgi_bridge.sockets import Bounds
 from django_asgi_bridge.testing import AsyncClient
+from tests.browser import Browser
 from tests.http.exchanges import Wire
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 EXAMPLES = DOCS / "examples"
+EXAMPLE_KINDS = {".py", ".html"}
 SETTINGS_VARIABLE = "DJANGO_SETTINGS_MODULE"
 PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CHANGELOG.md"])
 
@@ -94,7 +103,8 @@ def test_every_example_is_on_a_page():
         )
     }
 
-    assert shown == {page_id(each) for each in EXAMPLES.rglob("*.py")}
+    files = [each for each in EXAMPLES.rglob("*.*") if each.suffix in EXAMPLE_KINDS]
+    assert shown == {page_id(each) for each in files}
 
 
 def test_index_leads_to_every_page():
@@ -110,19 +120,32 @@ def test_index_leads_to_every_page():
 # References.
 
 
-def test_settings_page_has_every_option():
-    """The table has each field of Config with its type and its default."""
-    text = (DOCS / "reference" / "settings.md").read_text("utf-8")
-    rows = [
+def rows_of(page: str, heading: str = "") -> list[list[str]]:
+    """Return the rows of the tables of a page, or below one of its headings."""
+    text = (DOCS / "reference" / page).read_text("utf-8")
+    if heading:
+        text = re.split(
+            r"^## ", text.partition(f"## {heading}\n")[2], flags=re.MULTILINE
+        )[0]
+    return [
         [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
         for line in text.splitlines()
         if line.startswith("| `")
     ]
+
+
+def kind_of(field: Any) -> str:
+    return field.type.__name__ if isinstance(field.type, type) else str(field.type)
+
+
+def test_settings_page_has_every_option():
+    """The table has each field of Config with its type and its default."""
+    rows = rows_of("settings.md")
     shown = {row[0]: (row[1].replace("\\", ""), row[2]) for row in rows}
     expected = {}
     for each in fields(Config):
-        kind = each.type.__name__ if isinstance(each.type, type) else str(each.type)
         default = [] if each.default == () else each.default
+        kind = kind_of(each)
         kind = {"tuple": "list[str]", "tuple[str, ...]": "list[str]"}.get(kind, kind)
         expected[f"`{each.name.upper()}`"] = (f"`{kind}`", f"`{default!r}`")
 
@@ -130,11 +153,69 @@ def test_settings_page_has_every_option():
     assert all(len(row) == 5 and row[3] and row[4] for row in rows)
 
 
-def test_public_names_page_is_what_the_docstrings_say():
+def test_bounds_table_has_every_option():
+    """It has each field of Bounds with its type and its default."""
+    rows = rows_of("consumers.md", "Bounds")
+
+    assert {row[0]: (row[1].replace("\\", ""), row[2]) for row in rows} == {
+        f"`{each.name}`": (f"`{kind_of(each)}`", f"`{each.default!r}`")
+        for each in fields(Bounds)
+    }
+    assert all(len(row) == 5 and row[3] and row[4] for row in rows)
+
+
+def test_consumer_table_has_every_attribute():
+    """It has each attribute that a consumer's class may set, with its default."""
+    own = (AsyncConsumer, AsyncWebsocketConsumer)
+    defaults = {
+        name: value
+        for each in own
+        for name, value in vars(each).items()
+        if name[0] != "_" and not callable(value)
+        if not isinstance(value, property | classmethod)
+    }
+    rows = rows_of("consumers.md", "Attributes to set")
+
+    assert {row[0]: row[2] for row in rows} == {
+        f"`{name}`": "`Bounds()`" if name == "bounds" else f"`{value!r}`"
+        for name, value in defaults.items()
+    }
+    assert all(len(row) == 5 and row[3] and row[4] for row in rows)
+
+
+@pytest.mark.parametrize("name", ["InMemoryChannelLayer", "RedisChannelLayer"])
+def test_layers_page_has_every_option(name):
+    """The table has each argument of the layer with its default."""
+    if name == "RedisChannelLayer":
+        pytest.importorskip("redis")
+    options = inspect.signature(getattr(layers, name)).parameters.values()
+    rows = rows_of("layers.md", f"Options of {name}")
+
+    assert {row[0]: row[2] for row in rows} == {
+        f"`{each.name}`": "`time.monotonic`"
+        if each.name == "clock"
+        else f"`{each.default!r}`"
+        for each in options
+        if each.kind is not inspect.Parameter.VAR_KEYWORD
+    }
+    assert all(len(row) == 5 and row[3] and row[4] for row in rows)
+
+
+def test_layers_page_has_every_counter():
+    rows = rows_of("layers.md", "Counters")
+
+    assert [row[0] for row in rows] == [
+        f"`{each.name}`" for each in fields(layers.LayerStats)
+    ]
+
+
+@pytest.mark.parametrize("name", ["public-names.md", "consumers.md", "layers.md"])
+def test_names_page_is_what_the_docstrings_say(name):
     """`python docs/reference/generate.py` would write the page as it is."""
     generate = load(DOCS / "reference" / "generate.py")
 
-    assert generate.PAGE.read_text("utf-8") == generate.page()
+    assert name in generate.PAGES
+    assert (DOCS / "reference" / name).read_text("utf-8") == generate.page(name)
 
 
 def test_checks_page_has_every_check():
@@ -563,7 +644,8 @@ def run(command: list[str] | str, folder: Path) -> str:
 @contextmanager
 def served(folder: Path, command: str) -> Iterator[str]:
     """Serve the reader's project on a port that the system gives; give the URL."""
-    words = [sys.executable, "-m", *command.replace("--reload", "--port 0").split()]
+    anywhere = re.sub(r"--reload|--port \d+", "--port 0", command)
+    words = [sys.executable, "-m", *anywhere.split()]
     server = subprocess.Popen(
         words,
         cwd=folder,
@@ -584,6 +666,60 @@ def served(folder: Path, command: str) -> Iterator[str]:
         server.communicate()
 
 
+def answer_of(folder: Path, serve: str, question: str) -> str:
+    """Serve the project with each line of a step, ask, and return the answer."""
+    with ExitStack() as servers:
+        for number, line in enumerate(serve.splitlines()):
+            address = servers.enter_context(served(folder, line)).partition("//")[2]
+            question = question.replace(f"127.0.0.1:{8000 + number}", address)
+        return run(question, folder)
+
+
+def follow(
+    name: str,
+    folder: Path,
+    *,
+    is_asking: bool = True,
+    until: str = "",
+    changes: Mapping[str, str] | None = None,
+) -> int:
+    """Do what a page of the tutorial says, as a reader; return how often it asked.
+
+    Args:
+        is_asking: run the servers and look at the answers.
+        until: a heading before which to stop.
+        changes: what code has in the place of what the page says.
+    """
+    page = (DOCS / "tutorial" / name).read_text("utf-8")
+    page = page[: page.index(until)] if until else page
+    fences = list(FENCE.finditer(page))
+    serve = ""
+    asked = 0
+    for fence, following in zip(fences, [*fences[1:], None], strict=True):
+        mark, code = fence["mark"] or "", fence["code"]
+        for old, new in (changes or {}).items():
+            code = code.replace(old, new)
+        if mark == "run":
+            for line in code.splitlines():
+                run(line, folder)
+        elif found := re.match(r"example: \S+, as (\S+)", mark):
+            (folder / found[1]).parent.mkdir(parents=True, exist_ok=True)
+            (folder / found[1]).write_text(code, "utf-8")
+        elif found := re.match(r"example: \S+, at the end of (\S+)", mark):
+            with (folder / found[1]).open("a", encoding="utf-8") as file:
+                file.write(code)
+        elif mark == "serve":
+            serve = code.strip()
+        elif mark == "ask" and is_asking:
+            answer = answer_of(folder, serve, code)
+            assert answer.strip() == following["code"].strip()
+            asked += 1
+        else:
+            is_shown = mark == "ask" or fence["kind"] == "text"
+            assert is_shown or mark.startswith("not run: "), code
+    return asked
+
+
 @pytest.mark.servers
 @pytest.mark.slow
 def test_tutorial_does_what_it_says(tmp_path):
@@ -591,28 +727,45 @@ def test_tutorial_does_what_it_says(tmp_path):
     pytest.importorskip("uvicorn")
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
-    page = (DOCS / "tutorial" / "first-site.md").read_text("utf-8")
-    fences = list(FENCE.finditer(page))
-    serve = ""
-    asked = 0
-    for fence, following in zip(fences, [*fences[1:], None], strict=True):
-        mark, code = fence["mark"] or "", fence["code"]
-        if mark == "run":
-            for line in code.splitlines():
-                run(line, tmp_path)
-        elif found := re.match(r"example: \S+, as (\S+)", mark):
-            (tmp_path / found[1]).write_text(code, "utf-8")
-        elif found := re.match(r"example: \S+, at the end of (\S+)", mark):
-            with (tmp_path / found[1]).open("a", encoding="utf-8") as file:
-                file.write(code)
-        elif mark == "serve":
-            serve = code.strip()
-        elif mark == "ask":
-            with served(tmp_path, serve) as address:
-                answer = run(code.replace("http://127.0.0.1:8000", address), tmp_path)
-            assert answer.strip() == following["code"].strip()
-            asked += 1
-        else:
-            assert mark.startswith("not run: ") or fence["kind"] == "text", code
 
-    assert asked == 5
+    assert follow("first-site.md", tmp_path) == 5
+
+
+@pytest.mark.servers
+@pytest.mark.slow
+def test_chat_tutorial_does_what_it_says(tmp_path, redis_url):
+    """So does part two, in one process and in two."""
+    pytest.importorskip("uvicorn")
+    pytest.importorskip("websockets")
+    follow("first-site.md", tmp_path, is_asking=False, until="## 4.")
+
+    hosts = '"hosts": ["redis://127.0.0.1:6379/0"]'
+    own = f'"hosts": ["{redis_url}"], "prefix": "{uuid.uuid4().hex}"'
+
+    assert follow("chat.md", tmp_path, changes={hosts: own}) == 2
+
+
+@pytest.mark.servers
+@pytest.mark.slow
+def test_chat_of_the_tutorial_works_in_two_browser_pages(tmp_path):
+    """The page of part two: what one says, the other shows."""
+    pytest.importorskip("uvicorn")
+    follow("first-site.md", tmp_path, is_asking=False, until="## 4.")
+    follow("chat.md", tmp_path, is_asking=False, until="## 8.")
+    browser = Browser(tmp_path / "profile")
+    try:
+        with served(tmp_path, "uvicorn project.asgi:application --port 0") as address:
+            pages = [browser.open(f"{address}/chat/lobby/") for _ in range(2)]
+            other = browser.open(f"{address}/chat/garden/")
+            for page in (*pages, other):
+                page.until("document.body?.innerText.includes('Guest: joined')")
+            pages[0].run(
+                "document.querySelector('#text').value = 'anybody there?';"
+                "document.querySelector('#say button').click()"
+            )
+            shown = "document.body?.innerText.includes('Guest: anybody there?')"
+            for page in pages:
+                page.until(shown)
+            assert other.run(shown) is False
+    finally:
+        browser.close()

@@ -46,3 +46,12 @@ class NamedTests(ChannelsLiveServerTestCase):
     def test_it_serves_the_project(self):
         with urlopen(self.live_server_url) as response:
             assert response.status == 200
+
+
+@override_settings(ROOT_URLCONF="tests.live_urls", STATIC_URL=None)
+class WithoutStaticTests(ASGILiveServerTestCase):
+    """A project that has no static files needs no setting for them."""
+
+    def test_it_serves_the_project(self):
+        with urlopen(f"{self.live_server_url}/users/") as response:
+            assert json.load(response) == []

@@ -31,6 +31,13 @@ async def until(condition):
             await asyncio.sleep(0)
 
 
+class SyncNoting(SyncConsumer):
+    """Notes the numbers that it gets, on a worker thread."""
+
+    def job_done(self, message):
+        Noting.seen.append((self.scope["channel"], message["number"]))
+
+
 class Noting(AsyncConsumer):
     """Notes the numbers that it gets."""
 
@@ -97,6 +104,22 @@ async def test_sending_to_the_client_is_a_clear_error(layer, caplog):
     await until(lambda: "no client behind a channel" in caplog.text)
     worker.stop()
     await task
+
+
+@pytest.mark.parametrize("consumer", [Noting, SyncNoting])
+@pytest.mark.asyncio
+async def test_broadcast_to_a_group_of_workers_is_left_out(layer, caplog, consumer):
+    """There is no client; the consumer goes on."""
+    worker, task = await working(layer, "a", consumer=consumer)
+    await layer.group_add("all", "a")
+    await layer.group_broadcast("all", text_data="frame")
+    await layer.group_send("all", {"type": "job.done", "number": 1})
+    await until(lambda: Noting.seen)
+    worker.stop()
+    await task
+
+    assert Noting.seen == [("a", 1)]
+    assert not caplog.text
 
 
 @pytest.mark.asyncio

@@ -150,6 +150,9 @@ class AsyncConsumer:
         """Tell ``on_gap()``."""
         await self.on_gap(message["groups"])
 
+    async def bridge_broadcast(self, message: Message) -> None:
+        """Do nothing: a frame for clients, where no client is behind the channel."""
+
     async def bridge_end(self, message: Message) -> None:
         """End a consumer that no client is behind, when its worker stops."""
         raise StopConsumer
@@ -195,6 +198,9 @@ class SyncConsumer(AsyncConsumer):
     def bridge_gap(self, message: Message) -> None:  # type: ignore[override]
         """Tell ``on_gap()``."""
         self.on_gap(message["groups"])
+
+    def bridge_broadcast(self, message: Message) -> None:  # type: ignore[override]
+        """Do nothing: a frame for clients, where no client is behind the channel."""
 
     def bridge_end(self, message: Message) -> None:  # type: ignore[override]
         """End a consumer that no client is behind, when its worker stops."""

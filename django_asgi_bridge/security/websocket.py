@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import ParseResult, urlparse
 
+from django.http.request import validate_host
 from django.utils.http import is_same_domain
 
 from django_asgi_bridge.conf import django_settings
@@ -120,10 +121,11 @@ class WebsocketDenier:
 class SameOriginValidator:
     """Lets pages of this site, and of sites that are named, open a WebSocket.
 
-    The Origin's scheme, host and port must be those of the request's own Host, or
-    of one of ``allowed``. ``ALLOWED_HOSTS`` is no list of origins: ``"*"`` there
-    says nothing about who may act as a visitor. Clients that are no browsers send no
-    Origin; they are let in as long as they bring no session cookie.
+    The Origin's scheme, host and port must be those of the request's own Host, which
+    ``ALLOWED_HOSTS`` has to allow, or of one of ``allowed``. ``ALLOWED_HOSTS`` is no
+    list of origins: ``"*"`` there says nothing about who may act as a visitor. Clients
+    that are no browsers send no Origin; they are let in as long as they bring no
+    session cookie.
 
     Args:
         application: what serves the connections that may be opened.
@@ -160,9 +162,13 @@ class SameOriginValidator:
         site = None if origin is None else _site(origin)
         if site is None:
             return f"its Origin {origins[0][:200]!r} is no scheme, host and port"
-        if site == _own_site(scope) or site in self._parsed:
+        if site in self._parsed:
             return ""
-        return f"its Origin is {origins[0][:200]!r}"
+        if site != _own_site(scope):
+            return f"its Origin is {origins[0][:200]!r}"
+        if not _is_host_allowed(site):
+            return f"its Host {site[1][:200]!r} is not in ALLOWED_HOSTS"
+        return ""
 
 
 def _objection_without_origin(scope: Scope) -> str:
@@ -180,12 +186,27 @@ _Site = tuple[str, str, int]
 
 def _own_site(scope: Scope) -> _Site | None:
     """Return scheme, host and port of the request itself."""
-    hosts = _values(scope, b"host")
+    # As ``HttpRequest.get_host()``: what the browser asked the proxy for.
+    is_behind_proxy = getattr(django_settings, "USE_X_FORWARDED_HOST", False)
+    hosts = _values(scope, b"x-forwarded-host") if is_behind_proxy else []
+    hosts = hosts or _values(scope, b"host")
     if len(hosts) != 1:
         return None
     scheme = _scheme(scope)
     origin = _parse(f"{scheme}://{hosts[0]}")
     return None if origin is None else _site(origin)
+
+
+def _is_host_allowed(site: _Site) -> bool:
+    """Tell whether a page of this host could have come from here.
+
+    Without it a page could lead its own name to this server (DNS rebinding).
+    """
+    allowed: Sequence[str] = django_settings.ALLOWED_HOSTS
+    if django_settings.DEBUG and not allowed:
+        allowed = [".localhost", *_LOCAL_HOSTS]
+    host = f"[{site[1]}]" if ":" in site[1] else site[1]
+    return validate_host(host, allowed)
 
 
 def _scheme(scope: Scope) -> str:

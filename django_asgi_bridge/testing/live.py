@@ -109,7 +109,12 @@ class LiveServer:
 
 
 def serve_static_files(application: App) -> App:
-    """Return an application that serves the static files of the apps, too."""
+    """Return an application that serves the static files of the apps, too.
+
+    That of a project without ``STATIC_URL``, which has none, stays as it is.
+    """
+    if not django_settings.STATIC_URL:
+        return application
     # Imported when it is needed: it takes the handler that is Django's then.
     from django.contrib.staticfiles.handlers import (  # noqa: PLC0415
         ASGIStaticFilesHandler,

@@ -1,4 +1,4 @@
-"""Writes public-names.md from the docstrings: ``python docs/reference/generate.py``."""
+"""Writes reference pages from the docstrings: ``python docs/reference/generate.py``."""
 
 import ast
 import importlib
@@ -8,8 +8,22 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-PAGE = Path(__file__).with_name("public-names.md")
 PACKAGE = "django_asgi_bridge"
+FOLDER = Path(__file__).parent
+PAGES = ("public-names.md", "consumers.md", "layers.md")
+
+# What stands above this line of a page is written by hand.
+MARK = "<!-- Written by generate.py from here on. -->\n"
+
+# Module: the page that it is on, where that is not the first.
+ELSEWHERE = {
+    "consumer": "consumers.md",
+    "generic.http": "consumers.md",
+    "generic.websocket": "consumers.md",
+    "sockets": "consumers.md",
+    "layers": "layers.md",
+    "layers.redis": "layers.md",
+}
 
 # Module: the names that are for users; all of __all__ where none are listed.
 DOORS: dict[str, tuple[str, ...]] = {
@@ -31,6 +45,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "security.websocket": (),
     "sessions": (),
     "sockets": ("Bounds", "Dropped"),
+    "templatetags.websockets": ("websocket_url",),
     "threads": ("PoolStats", "get_pool", "run_sync"),
     "testing": (),
     "exceptions": (),
@@ -42,33 +57,31 @@ DOORS: dict[str, tuple[str, ...]] = {
     "worker": (),
 }
 
-INTRODUCTION = """\
-# Public names
-
-Every name here is kept until a release says otherwise; names elsewhere may change.
-This page is written by `python docs/reference/generate.py` from the docstrings, and a test keeps it so.
-"""
-
 _SECTIONS = ("Args:", "Attributes:", "Raises:", "Returns:")
 _SENTENCE_END = re.compile(r"(?<=[.!?]) (?=[A-Z`\"])")
 
 
-def page() -> str:
-    """Return the whole page."""
-    parts = [INTRODUCTION]
+def page(name: str) -> str:
+    """Return a whole page: what was written by hand, and the rest."""
+    by_hand, _, _ = (FOLDER / name).read_text(encoding="utf-8").partition(MARK)
+    parts = [by_hand + MARK]
     for door, chosen in DOORS.items():
-        name = f"{PACKAGE}.{door}"
-        module = importlib.import_module(name)
-        parts.append(f"## `{name}`\n")
-        if door in {"http.body", "http.eventstream", "protocol.response"}:
-            parts.append(
-                "Errors that users may meet; the rest of the module is not public.\n"
-            )
-        elif chosen:
-            parts.append("The rest of the module is not public.\n")
-        for each in chosen or sorted(module.__all__, key=str.lower):
-            parts.extend(entry(name, each))
+        if ELSEWHERE.get(door, PAGES[0]) == name:
+            parts.extend(section(door, chosen))
     return "\n".join(parts)
+
+
+def section(door: str, chosen: tuple[str, ...]) -> Iterator[str]:
+    """Yield the parts about one module."""
+    name = f"{PACKAGE}.{door}"
+    module = importlib.import_module(name)
+    yield f"## `{name}`\n"
+    if door in {"http.body", "http.eventstream", "protocol.response"}:
+        yield "Errors that users may meet; the rest of the module is not public.\n"
+    elif chosen:
+        yield "The rest of the module is not public.\n"
+    for each in chosen or sorted(module.__all__, key=str.lower):
+        yield from entry(name, each)
 
 
 def entry(module: str, name: str) -> Iterator[str]:
@@ -129,13 +142,21 @@ def signature(node: ast.stmt, home: ast.Module) -> str:
         bases = ", ".join(ast.unparse(each) for each in node.bases)
         lines = [f"class {node.name}({bases}):" if bases else f"class {node.name}:"]
         for each in node.body:
-            if isinstance(each, ast.AnnAssign):
+            if is_attribute(each):
                 lines.append(f"    {ast.unparse(each)}")
             elif isinstance(each, ast.FunctionDef) and each.name == "__init__":
                 text = wrapped("def", each, " -> None")
                 lines.extend(f"    {line}" for line in text.splitlines())
         return "\n".join(lines)
     return ast.unparse(node)
+
+
+def is_attribute(node: ast.stmt) -> bool:
+    """Tell whether a line of a class is an attribute for users; no constant is."""
+    if isinstance(node, ast.AnnAssign):
+        return not ast.unparse(node.target).startswith("_")
+    is_plain = isinstance(node, ast.Assign) and len(node.targets) == 1
+    return is_plain and ast.unparse(node.targets[0])[0].islower()
 
 
 def wrapped(
@@ -215,4 +236,5 @@ def sentences(text: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    for each in PAGES:
+        (FOLDER / each).write_text(page(each), encoding="utf-8")

@@ -80,6 +80,7 @@ _ENDS_SUBSCRIPTION = "a cancelled receive() ends the subscription"
         "test_channel_takes_the_longest_name": _NO_STORE,
         "test_expired_messages_make_room": _NO_STORE,
         "test_flush_drops_all_messages": _NO_STORE,
+        "test_flush_ends_memberships": _NO_STORE,
         "test_full_channel_refuses_and_takes_again_when_read": _NO_CAPACITY,
         "test_full_member_keeps_the_oldest_messages": _NO_CAPACITY,
         "test_group_name_is_refused_when_invalid": _NO_NAME_CHECK,

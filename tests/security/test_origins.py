@@ -162,3 +162,38 @@ async def test_scheme_is_that_of_a_trusted_proxy(settings):
 
     assert await is_let_in(validator, b"https://a.com", **headers)
     assert not await is_let_in(validator, b"http://a.com", **headers)
+
+
+async def test_host_is_that_of_a_trusted_proxy(settings):
+    settings.ALLOWED_HOSTS = ["a.com"]
+    validator = SameOriginValidator(application)
+    headers = {"host": b"inside:8000", "x-forwarded-host": b"a.com"}
+
+    assert not await is_let_in(validator, b"http://a.com", **headers)
+    settings.USE_X_FORWARDED_HOST = True
+    assert await is_let_in(validator, b"http://a.com", **headers)
+    assert await is_let_in(validator, b"http://a.com", host=b"a.com")
+
+
+@pytest.mark.parametrize(
+    ("allowed", "host", "expected"),
+    [
+        (["a.com"], b"a.com:8000", True),
+        ([".a.com"], b"b.a.com", True),
+        (["[::1]"], b"[::1]:8000", True),
+        (["a.com"], b"rebound.com", False),
+        ([], b"127.0.0.1:8000", True),
+        ([], b"site.localhost:8000", True),
+        ([], b"rebound.com", False),
+    ],
+)
+async def test_own_host_is_one_of_allowed_hosts(
+    allowed, host, expected, settings, caplog
+):
+    """A page that leads its own name to this server is refused, as its requests are."""
+    settings.ALLOWED_HOSTS = allowed
+    settings.DEBUG = not allowed
+    validator = SameOriginValidator(application)
+
+    assert await is_let_in(validator, b"http://" + host, host=host) is expected
+    assert expected or "is not in ALLOWED_HOSTS" in caplog.text

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
 
-from django_asgi_bridge.exceptions import MessageTooLarge
+from django_asgi_bridge.exceptions import BadMessage, MessageTooLarge
 from django_asgi_bridge.layers.redis.serializers import Serializer
 
 __all__ = ("Envelope", "Envelopes", "Kind")
@@ -75,9 +75,16 @@ class Envelopes:
         """Return the bytes of an envelope.
 
         Raises:
+            BadMessage: the serializer cannot write the message.
             MessageTooLarge: the message is larger than the layer carries.
         """
-        body = self._serializer.as_bytes(envelope.message)
+        try:
+            body = self._serializer.as_bytes(envelope.message)
+        except (TypeError, ValueError) as error:
+            raise BadMessage(
+                f"a message for {envelope.name!r} cannot be written in the layer's "
+                f"serializer_format: {error}"
+            ) from error
         if len(body) > self._max_size:
             raise MessageTooLarge(
                 f"a message for {envelope.name!r} has {len(body)} bytes; "

@@ -61,6 +61,9 @@ def connect(host: Host, *, connections: int, timeout: float) -> "Redis":
         timeout: seconds for connecting, for an answer and for a free connection.
     """
     options: dict[str, Any] = {
+        # Redis 5 knows no other, and with RESP3 redis-py 8.1 hands out connections
+        # that the server has closed (redis-py #4252).
+        "protocol": 2,
         "socket_connect_timeout": timeout,
         "socket_timeout": timeout,
     }
@@ -89,7 +92,8 @@ def _from_sentinels(
     make_sentinel: Any = Sentinel
     make_pool: Any = _SentinelPool
     sentinel = make_sentinel(sentinels, sentinel_kwargs=kwargs, **options)
-    pool = make_pool(name, sentinel, max_connections=connections, **options, **host)
+    options |= {"max_connections": connections, **host}
+    pool = make_pool(name, sentinel, **options)
     return Redis.from_pool(pool)
 
 

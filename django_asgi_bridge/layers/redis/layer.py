@@ -17,7 +17,11 @@ from django.core.exceptions import ImproperlyConfigured
 
 from django_asgi_bridge.exceptions import ChannelFull, LayerUnavailable
 from django_asgi_bridge.layers.base import BaseChannelLayer, require_message
-from django_asgi_bridge.layers.broadcast import MISSING, broadcast_payload
+from django_asgi_bridge.layers.broadcast import (
+    MISSING,
+    broadcast_event,
+    broadcast_payload,
+)
 from django_asgi_bridge.layers.redis.background import Background
 from django_asgi_bridge.layers.redis.envelopes import Envelope, Envelopes, Kind
 from django_asgi_bridge.layers.redis.home import Counts, Home
@@ -216,10 +220,7 @@ class RedisChannelLayer(BaseChannelLayer):
         self._check(message, "Message")
         self.require_valid_group_name(group)
         members = await self._publish(group, Kind.EVENT, message)
-        for channel in members:
-            self._counts.sent += 1
-            if not await self._store(channel, message):
-                self._counts.dropped += 1
+        await self._store_each(members, message)
 
     async def group_broadcast(
         self,
@@ -232,6 +233,8 @@ class RedisChannelLayer(BaseChannelLayer):
         """Send one frame to the client of each consumer in a group.
 
         It is published once, and each process gives one frame to all its sockets.
+        Members that no consumer reads get it as an event of the type
+        ``bridge.broadcast``.
 
         Raises:
             ValueError: not exactly one of the three contents is given.
@@ -239,7 +242,8 @@ class RedisChannelLayer(BaseChannelLayer):
         """
         self.require_valid_group_name(group)
         payload = broadcast_payload(text_data, bytes_data, json)
-        await self._publish(group, Kind.FRAME, payload)
+        members = await self._publish(group, Kind.FRAME, payload)
+        await self._store_each(members, broadcast_event(group, payload))
 
     # Consumers.
 
@@ -316,6 +320,13 @@ class RedisChannelLayer(BaseChannelLayer):
         )
         self._counts.expired += expired
         return bool(is_stored)
+
+    async def _store_each(self, channels: list[str], message: Any) -> None:
+        """Store a message in each list; what a full one refuses is counted."""
+        for channel in channels:
+            self._counts.sent += 1
+            if not await self._store(channel, message):
+                self._counts.dropped += 1
 
     async def _change(self, group: str, channel: str, kind: Kind) -> None:
         """Change a membership, where it is kept."""

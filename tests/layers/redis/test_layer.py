@@ -124,6 +124,32 @@ async def test_broadcast_gives_one_frame_to_all_members(make):
 
 
 @pytest.mark.asyncio
+async def test_broadcast_reaches_lists_as_an_event(make):
+    layer = make(capacity=1)
+    await layer.group_add("room", "plain")
+
+    await layer.group_broadcast("room", text_data="a")
+    await layer.group_broadcast("room", text_data="b")
+
+    async with asyncio.timeout(WATCHDOG):
+        message = await layer.receive("plain")
+    assert message == {"type": "bridge.broadcast", "group": "room", "text": "a"}
+    stats = layer.stats()
+    assert (stats.sent, stats.delivered, stats.dropped) == (2, 1, 1)
+    await layer.close()
+
+
+@pytest.mark.asyncio
+async def test_message_that_the_format_cannot_carry_is_refused(make):
+    layer = make(serializer_format="json")
+
+    with pytest.raises(BadMessage, match=r"serializer_format.*bytes"):
+        await layer.send("jobs", {"type": "a", "content": b"x"})
+
+    await layer.close()
+
+
+@pytest.mark.asyncio
 async def test_closed_mailbox_leaves_its_groups_and_the_subscription(make, redis_url):
     layer = make()
     box = Box()
@@ -520,3 +546,40 @@ def test_formats_can_be_registered_once():
             registry.register_serializer("own", own)
     finally:
         del registry["own"]
+
+
+@pytest.mark.asyncio
+async def test_options_of_a_sentinel_host_replace_the_layers(prefix):
+    host = {
+        "sentinels": [("127.0.0.1", 1)],
+        "master_name": "m",
+        "socket_timeout": 1.5,
+        "password": "secret",
+    }
+    layer = RedisChannelLayer([host], prefix)
+    (client,) = layer._make_session().clients
+
+    found = client.connection_pool.connection_kwargs
+    assert (found["socket_timeout"], found["password"]) == (1.5, "secret")
+    await layer.close()
+
+
+@pytest.mark.asyncio
+async def test_connection_that_the_server_closed_is_made_anew(make, server):
+    """A restart, or a limit on idle connections, costs no send once that is over."""
+    layer = make(hosts=[server.url])
+    await layer.new_channel()
+    session = layer._home().session
+    await layer.send("jobs", {"type": "a"})
+    (idle,) = session.clients[0].connection_pool._available_connections
+    admin = redis.Redis.from_url(server.url)
+
+    admin.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    admin.close()
+    await until(idle._reader.at_eof)
+    await layer.send("jobs", {"type": "b"})
+
+    async with asyncio.timeout(WATCHDOG):
+        assert (await layer.receive("jobs"))["type"] == "a"
+        assert (await layer.receive("jobs"))["type"] == "b"
+    await layer.close()
