@@ -15,11 +15,10 @@ from typing import Any
 
 from asgiref.compatibility import guarantee_single_callable
 
+from django_asgi_bridge.sockets.failure import FailureClose
 from django_asgi_bridge.testing.worker import connections_of_test
 
 __all__ = ("ApplicationCommunicator",)
-
-_INTERNAL_ERROR = 1011
 
 
 class ApplicationCommunicator:
@@ -88,7 +87,7 @@ class ApplicationCommunicator:
             raise TimeoutError(
                 f"{self._name} sent nothing within {timeout:g} s; it waits in {place}"
             ) from None
-        if event["type"] == "websocket.close" and event.get("code") == _INTERNAL_ERROR:
+        if isinstance(event, FailureClose):
             # The application is about to raise what made it close.
             await asyncio.wait([self.future], timeout=timeout)
             if self.future.done():

@@ -128,6 +128,27 @@ async def test_exception_comes_before_the_close_it_causes(caplog):
 
 
 @pytest.mark.asyncio
+async def test_close_of_the_consumers_own_is_shown_at_once_whatever_its_code():
+    """Only a close that an exception caused waits for the exception."""
+
+    class Closing(Echo):
+        async def receive(self, text_data=None, bytes_data=None):
+            await self.close(1011)
+
+    client = WebsocketCommunicator(Closing.as_asgi(), "/")
+    await client.connect()
+    await client.send_to(text_data="x")
+
+    # As long as the client stays, the application has no reason to end.
+    shown = asyncio.create_task(client.receive_output(timeout=60))
+    done, _ = await asyncio.wait([shown], timeout=5)
+
+    assert done, "the communicator waits for the application's end"
+    assert shown.result() == {"type": "websocket.close", "code": 1011}
+    await client.disconnect()
+
+
+@pytest.mark.asyncio
 async def test_application_runs_in_an_empty_context():
     seen = []
 
