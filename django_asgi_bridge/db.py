@@ -178,12 +178,12 @@ class DatabaseSyncToAsync(SyncToAsync):  # type: ignore[type-arg] # as Channels'
 
     def thread_handler(self, loop: Any, *args: Any, **kwargs: Any) -> Any:
         """Make the call, on the worker; see asgiref."""
-        close_old_connections()
+        _close_old_connections()
         try:
             handle: Any = super().thread_handler
             return handle(loop, *args, **kwargs)
         finally:
-            close_old_connections()
+            _close_old_connections()
 
 
 # Used as a function and as a decorator, under this name.
@@ -192,4 +192,15 @@ database_sync_to_async = DatabaseSyncToAsync
 
 async def aclose_old_connections() -> None:
     """Close connections that are too old or broken, where sync code runs."""
-    await sync_to_async(close_old_connections)()
+    await sync_to_async(_close_old_connections)()
+
+
+def _close_old_connections() -> None:
+    """Close connections that are too old or broken, but none in mid-transaction.
+
+    Django closes a connection without autocommit, since between requests somebody
+    forgot to restore it. Here it is in use: by the test, or by an ``atomic()`` block
+    around several calls.
+    """
+    if not any(each.in_atomic_block for each in connections.all(initialized_only=True)):
+        close_old_connections()

@@ -60,13 +60,17 @@ def test_modules_below_channels_are_our_own_objects():
             "auth", "consumer", "db", "exceptions", "generic.http",
             "generic.websocket", "layers", "management.commands.runworker",
             "middleware", "routing", "security.websocket", "sessions", "testing",
-            "testing.live", "utils", "worker",
+            "testing.application", "testing.http", "testing.live",
+            "testing.websocket", "utils", "worker",
         ]
         for name in names:
             theirs = importlib.import_module(f"channels.{name}")
             ours = importlib.import_module(f"django_asgi_bridge.{name}")
             assert theirs is ours, name
             assert ours.__spec__.name == ours.__name__, name
+        from channels.testing.application import ApplicationCommunicator
+        from channels.testing.http import HttpCommunicator
+        from channels.testing.websocket import WebsocketCommunicator
         import channels
         assert channels.__version__ == "4.3.2"
         assert channels.DEFAULT_CHANNEL_LAYER == "default"

@@ -13,7 +13,11 @@ from django.urls import path
 
 from django_asgi_bridge import threads
 from django_asgi_bridge.conf import forget_config
-from django_asgi_bridge.db import atomic
+from django_asgi_bridge.db import (
+    aclose_old_connections,
+    atomic,
+    database_sync_to_async,
+)
 from django_asgi_bridge.http.handler import ASGIHandler
 from tests.threads.databases import ALIAS, Client, add, postgres, rows, sqlite
 from tests.threads.support import make_pool, run, served, wait, wait_until_idle
@@ -68,6 +72,24 @@ def test_block_commits_at_its_end(database, request_of):
             return await asyncio.to_thread(database.keys)
 
     assert run(request_of(request)) == set()
+    assert database.keys() == {"a", "b"}
+
+
+def test_block_keeps_its_connection_when_old_ones_are_looked_for(database, request_of):
+    """Calls of ``database_sync_to_async`` inside are part of the transaction."""
+
+    def keys_here():
+        return set(rows().values_list("session_key", flat=True))
+
+    async def request(lease):
+        async with atomic(using=ALIAS):
+            await save("a")
+            await aclose_old_connections()
+            keys = await database_sync_to_async(keys_here)()
+            await save("b")
+        return keys
+
+    assert run(request_of(request)) == {"a"}
     assert database.keys() == {"a", "b"}
 
 

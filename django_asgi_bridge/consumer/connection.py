@@ -20,6 +20,7 @@ from django_asgi_bridge.exceptions import StopConsumer
 from django_asgi_bridge.layers import get_channel_layer
 from django_asgi_bridge.protocol.websocket import SocketState
 from django_asgi_bridge.sockets import Inbox, Socket, SyncSend
+from django_asgi_bridge.sockets.failure import FailureClose
 from django_asgi_bridge.sockets.marks import STRICT_EVENTS
 from django_asgi_bridge.threads import call_async, drive
 from django_asgi_bridge.types import Message, Receive, Scope, Send
@@ -209,7 +210,7 @@ class Connection:
         )
         if socket is not None and socket.state is SocketState.OPEN:
             with contextlib.suppress(Exception):
-                await socket.send({"type": "websocket.close", "code": _INTERNAL_ERROR})
+                await socket.send(FailureClose(_INTERNAL_ERROR))
         await self._end(_INTERNAL_ERROR)
 
     async def _end_in_time(self) -> None:

@@ -92,8 +92,20 @@ class InMemoryChannelLayer(BaseChannelLayer):
 
     @property
     def channels(self) -> dict[str, ChannelQueue]:
-        """The channels where something or somebody waits; to be read only."""
-        return self._storage.channels
+        """The channels where something or somebody waits; to be read only.
+
+        A consumer's is there from before its ``connect()``; its messages go
+        straight to the consumer, so none waits in it.
+        """
+        stored = self._storage.channels
+        if not self._mailboxes:
+            return stored
+        with self._lock:
+            consumers = {
+                each.name: ChannelQueue(each.name, each.capacity)
+                for each in list(self._mailboxes.values())
+            }
+            return consumers | stored
 
     @property
     def groups(self) -> dict[str, dict[str, float]]:

@@ -4,17 +4,15 @@ The communicators and ``ChannelsLiveServerTestCase`` have the interface of
 ``channels.testing``.
 """
 
+from django_asgi_bridge.testing.application import ApplicationCommunicator
 from django_asgi_bridge.testing.client import AsyncClient
-from django_asgi_bridge.testing.communicators import (
-    ApplicationCommunicator,
-    HttpCommunicator,
-    WebsocketCommunicator,
-)
+from django_asgi_bridge.testing.http import HttpCommunicator
 from django_asgi_bridge.testing.live import (
     ASGILiveServerTestCase,
     ChannelsLiveServerTestCase,
 )
 from django_asgi_bridge.testing.stream import StreamedResponse
+from django_asgi_bridge.testing.websocket import WebsocketCommunicator
 
 __all__ = (
     "ASGILiveServerTestCase",

@@ -1,186 +1,191 @@
-"""What stands between the client and the handler: the part of a server.
+"""Talking to an ASGI application from a test, event by event.
 
-``ClientHandler`` has the interface of Django's ``AsyncClientHandler``, so that the
-rest of Django's client works with it unchanged.
+The interface is that of ``channels.testing``. The application runs in a task of its
+own, in an empty context, as under a server; its sync code has the database
+connections, and so the transaction, of the test.
 """
 
+import asyncio
+import contextlib
 import contextvars
-from collections.abc import AsyncIterator
+import time
+from collections.abc import Mapping
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
-from django.http import HttpRequest
-from django.http.response import HttpResponseBase
+from asgiref.compatibility import guarantee_single_callable
 
-from django_asgi_bridge.http.handler import ASGIHandler
-from django_asgi_bridge.lifespan import Lifespan
-from django_asgi_bridge.testing.connection import Connection
-from django_asgi_bridge.testing.lifespan import LifespanRun
-from django_asgi_bridge.testing.worker import borrowed_connections, kept_connections
-from django_asgi_bridge.threads import run_sync
-from django_asgi_bridge.types import Receive, Scope, Send
+from django_asgi_bridge.sockets.failure import FailureClose
+from django_asgi_bridge.testing.worker import connections_of_test
 
-__all__ = ("ClientApplication", "ClientHandler")
-
-_connection: contextvars.ContextVar[Connection] = contextvars.ContextVar(
-    "django_asgi_bridge.testing.connection"
-)
+__all__ = ("ApplicationCommunicator",)
 
 
-class ClientApplication(ASGIHandler):
-    """The handler, and a look at what it makes of each request.
+class ApplicationCommunicator:
+    """Runs an application for one scope; sends it events and receives its own.
 
     Args:
-        enforce_csrf_checks: as ``django.test.Client``.
+        application: an ASGI application, of version 2 or 3.
+        scope: the connection's.
+
+    Attributes:
+        input_queue: events for the application.
+        output_queue: events from it.
     """
 
-    def __init__(self, *, enforce_csrf_checks: bool) -> None:
-        super().__init__()
-        self.enforce_csrf_checks = enforce_csrf_checks
-        # Sync hooks too have the test's database connections.
-        self.lifespan = Lifespan(
-            self.lifespan.hooks, timeout=self.lifespan.timeout, run_sync=run_sync
-        )
-
-    def create_request(self, scope: Any, body_file: Any) -> Any:
-        """Make the request and note it."""
-        request, error_response = super().create_request(scope, body_file)
-        if request is not None:
-            # What Django's client sets for CsrfViewMiddleware.
-            vars(request)["_dont_enforce_csrf_checks"] = not self.enforce_csrf_checks
-            _connection.get().request = request
-        return request, error_response
-
-    async def send_response(self, response: HttpResponseBase, send: Any) -> None:
-        """Send the response and note it, for the test that looks inside."""
-        connection = _connection.get()
-        connection.response = response
-        if response.streaming and response.is_async:  # type: ignore[attr-defined]  # StreamingHttpResponse's
-            # The test reads from the object itself what came over the wire.
-            connection.is_live = True
-            response = _twin(response)
-        await super().send_response(response, send)
-
-
-class ClientHandler:
-    """Takes the scopes of a client through an application of its own.
-
-    The application is made at the first request, since middleware depends on
-    settings that a test may still change.
-    """
-
-    def __init__(self, *, enforce_csrf_checks: bool, chunk_size: int) -> None:
-        self.enforce_csrf_checks = enforce_csrf_checks
-        self.chunk_size = chunk_size
-        self.lifespan: LifespanRun | None = None
-        self._application: ClientApplication | None = None
-        #: The requests under way.
-        self.connections: set[Connection] = set()
+    def __init__(self, application: Any, scope: dict[str, Any]) -> None:
+        self.application = _in_test(application)
+        self.scope = scope
+        self.input_queue: asyncio.Queue[Any] = asyncio.Queue()
+        self.output_queue: asyncio.Queue[Any] = asyncio.Queue()
+        self._future: asyncio.Future[Any] | None = None
+        self._name = _name_of(application)
 
     @property
-    def application(self) -> ClientApplication:
-        """The handler that serves this client."""
-        if self._application is None:
-            self.load_middleware()
-        return self._application  # type: ignore[return-value]  # just loaded
+    def future(self) -> "asyncio.Future[Any]":
+        """The application's task; it starts when it is first asked for."""
+        if self._future is None:
+            self._future = asyncio.get_running_loop().create_task(
+                self.application(
+                    self.scope, self.input_queue.get, self.output_queue.put
+                ),
+                # What the test has set is not seen, as under a server.
+                context=contextvars.Context(),
+            )
+        return self._future
 
-    def load_middleware(self, is_async: bool = True) -> None:
-        """Make the application anew, after a change of settings."""
-        self._application = ClientApplication(
-            enforce_csrf_checks=self.enforce_csrf_checks
-        )
+    async def send_input(self, message: Mapping[str, Any]) -> None:
+        """Let the application receive an event.
 
-    async def __call__(self, scope: dict[str, Any]) -> HttpResponseBase:
-        """Answer one request; an async stream is still under way then."""
-        connection = self.open(scope)
-        await connection.wait_start()
-        response = connection.response
-        if response is None:  # pragma: no cover - who sends has a response
-            raise RuntimeError("the application sent events without a response")
-        if connection.is_live:
-            _read_from(response, connection.chunks())
-            response.disconnect = connection.leave  # type: ignore[attr-defined]  # added for tests
-        else:
-            await connection.wait_end()
-            if response.streaming:
-                _read_from(response, iter([connection.collected()]))
-            elif response.content != connection.collected():  # type: ignore[attr-defined]  # HttpResponse's
-                response.content = connection.collected()  # type: ignore[attr-defined]  # the same
-        _take_headers(response, connection)
-        _attach(response, connection)
-        return response
+        Raises:
+            Exception: what the application raised.
+        """
+        if self.future.done():
+            self.future.result()
+        await self.input_queue.put(message)
 
-    def open(self, scope: dict[str, Any], *, is_live: bool = False) -> Connection:
-        """Start a request and return its connection."""
-        upload: Any = scope.pop("_body_file", b"")
-        chunk_size = scope.pop("_chunk_size", None) or self.chunk_size
-        if not isinstance(upload, bytes | AsyncIterator):
-            upload = upload.read()
-        if self.lifespan is not None:
-            scope["state"] = dict(self.lifespan.state)
-        self.application.enforce_csrf_checks = self.enforce_csrf_checks
-        connection = Connection(scope, upload, chunk_size=chunk_size, is_live=is_live)
-        task = connection.run(self._serve_connection(connection))
-        self.connections.add(connection)
-        task.add_done_callback(lambda _: self.connections.discard(connection))
-        return connection
+    async def receive_output(self, timeout: float = 1) -> Any:
+        """Return the application's next event.
 
-    def _serve_connection(self, connection: Connection) -> Any:
-        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-            _connection.set(connection)
-            with borrowed_connections(), kept_connections():
-                await self.application(scope, receive, send)
+        Args:
+            timeout: seconds to wait for it.
 
-        return serve
-
-    async def start(self) -> None:
-        """Run the startup hooks, as a server that speaks the lifespan protocol."""
-        run = LifespanRun(self.application.lifespan)
-        await run.start()
-        self.lifespan = run
-
-    async def stop(self) -> None:
-        """Leave the responses that are still open and run the shutdown hooks."""
-        run, self.lifespan = self.lifespan, None
+        Raises:
+            TimeoutError: none came; the message says where the application waits.
+            Exception: what the application raised.
+        """
+        if self.future.done():
+            self.future.result()
         try:
-            for connection in list(self.connections):
-                await connection.leave()
-        finally:
-            if run is not None:
-                await run.stop()
+            async with asyncio.timeout(timeout):
+                event = await self.output_queue.get()
+        except TimeoutError:
+            if self.future.done():
+                self.future.result()
+            place = _place_of(self.future)
+            await self._cancel()
+            raise TimeoutError(
+                f"{self._name} sent nothing within {timeout:g} s; it waits in {place}"
+            ) from None
+        if isinstance(event, FailureClose):
+            # The application is about to raise what made it close.
+            await asyncio.wait([self.future], timeout=timeout)
+            if self.future.done():
+                self.future.result()
+        return event
+
+    async def receive_nothing(
+        self, timeout: float = 0.1, interval: float = 0.01
+    ) -> bool:
+        """Tell whether the application sends no event for a time.
+
+        Args:
+            timeout: seconds to watch.
+            interval: seconds between two looks.
+        """
+        if self.future.done():
+            self.future.result()
+        end = time.monotonic() + timeout
+        while self.output_queue.empty() and time.monotonic() < end:
+            await asyncio.sleep(interval)
+        return self.output_queue.empty()
+
+    async def wait(self, timeout: float = 1) -> None:
+        """Wait for the application's end.
+
+        Raises:
+            TimeoutError: it has not ended; the message says where it waits.
+            Exception: what the application raised.
+        """
+        done, _ = await asyncio.wait([self.future], timeout=timeout)
+        if not done:
+            place = _place_of(self.future)
+            await self._cancel()
+            raise TimeoutError(
+                f"{self._name} did not end within {timeout:g} s; it waits in {place}"
+            )
+        with contextlib.suppress(asyncio.CancelledError):
+            self.future.result()
+
+    def stop(self, exceptions: bool = True) -> None:
+        """Cancel the application, unless it has ended.
+
+        Args:
+            exceptions: raise what an application that has ended raised.
+        """
+        future = self._future
+        if future is None:
+            return
+        if not future.done():
+            future.cancel()
+        elif exceptions:
+            future.result()
+
+    def __del__(self) -> None:
+        # A closed loop cannot cancel anything any more; an application that
+        # failed has been asked for its error, or nobody wants it.
+        with contextlib.suppress(RuntimeError, AttributeError):
+            self.stop(exceptions=False)
+
+    async def _cancel(self) -> None:
+        self.future.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.future
 
 
-def _twin(response: HttpResponseBase) -> HttpResponseBase:
-    """Return another object with the same contents, the iterator included."""
-    twin: HttpResponseBase = object.__new__(type(response))
-    vars(twin).update(vars(response))
-    return twin
+def _in_test(application: Any) -> Any:
+    """Return the application with the test's database connections."""
+    adapt: Any = guarantee_single_callable
+    inner = adapt(application)
+
+    async def in_test(scope: Any, receive: Any, send: Any) -> Any:
+        with connections_of_test():
+            return await inner(scope, receive, send)
+
+    return in_test
 
 
-def _read_from(response: Any, content: Any) -> None:
-    """Let the test iterate over the wire's chunks, as often as Django allows: once."""
-    closers = response._resource_closers
-    response._resource_closers = []
-    response.streaming_content = content
-    response._resource_closers = closers
+def _name_of(application: Any) -> str:
+    return str(getattr(application, "__qualname__", type(application).__qualname__))
 
 
-def _take_headers(response: HttpResponseBase, connection: Connection) -> None:
-    """Give the response the headers that were sent; cookies are apart in Django."""
-    start: Any = connection.start
-    sent = {
-        name.decode("latin-1").lower(): value.decode("latin-1")
-        for name, value in start["headers"]
-        if name.lower() != b"set-cookie"
-    }
-    for name, value in list(response.headers.items()):
-        kept = sent.get(name.lower())
-        if kept is None:
-            del response.headers[name]
-        elif kept != value:
-            response.headers[name] = kept
-
-
-def _attach(response: Any, connection: Connection) -> None:
-    request: HttpRequest | None = connection.request
-    response.asgi_request = request
-    response.asgi_events = connection.events
+def _place_of(task: "asyncio.Future[Any]") -> str:
+    """Say in which functions a task waits, the innermost of the project last."""
+    waits: list[str] = []
+    step: Any = task.get_coro() if isinstance(task, asyncio.Task) else None
+    while step is not None:
+        frame = None
+        if isinstance(step, CoroutineType):
+            frame, step = step.cr_frame, step.cr_await
+        elif isinstance(step, GeneratorType):
+            frame, step = step.gi_frame, step.gi_yieldfrom
+        elif isinstance(step, AsyncGeneratorType):
+            frame, step = step.ag_frame, step.ag_await
+        else:
+            break
+        if frame is not None:
+            name = frame.f_code.co_qualname
+            waits.append(
+                f"{name} (line {frame.f_lineno} of {frame.f_code.co_filename})"
+            )
+    return " > ".join(waits[-3:]) or "code that cannot be looked into"

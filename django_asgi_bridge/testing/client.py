@@ -10,7 +10,7 @@ from django.test import client as django_client
 from django.utils.encoding import force_bytes
 
 from django_asgi_bridge.conf import django_settings as settings
-from django_asgi_bridge.testing.application import ClientHandler
+from django_asgi_bridge.testing.handler import ClientHandler
 from django_asgi_bridge.testing.stream import StreamedResponse
 
 __all__ = ("AsyncClient",)

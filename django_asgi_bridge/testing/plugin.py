@@ -13,12 +13,12 @@ import pytest
 from django.test import modify_settings
 
 from django_asgi_bridge.testing.client import AsyncClient
-from django_asgi_bridge.testing.communicators import WebsocketCommunicator
 from django_asgi_bridge.testing.live import (
     ASGILiveServerTestCase,
     LiveServer,
     serve_static_files,
 )
+from django_asgi_bridge.testing.websocket import WebsocketCommunicator
 from django_asgi_bridge.testing.worker import borrowed_connections
 
 __all__ = ("asgi_client", "asgi_worker", "live_asgi_server", "websocket")

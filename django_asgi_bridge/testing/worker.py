@@ -8,10 +8,13 @@ that the test is in.
 """
 
 import asyncio
+import contextlib
+import contextvars
 import inspect
+import logging
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +25,8 @@ from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, connections
 
 __all__ = ("borrowed_connections", "connections_of_test", "kept_connections")
+
+_logger = logging.getLogger("django_asgi_bridge.testing")
 
 
 @contextmanager
@@ -39,7 +44,7 @@ def borrowed_connections() -> Iterator[None]:
         yield
         return
     if worker is None:
-        worker = _workers[threading.get_ident()] = _Worker()
+        worker = _Worker()
         worker.start()
     worker.users += 1
     executors.current = worker.executor.result()
@@ -49,11 +54,9 @@ def borrowed_connections() -> Iterator[None]:
         worker.users -= 1
         if worker.users == 0:
             # Not before: asgiref 3.8 shares the value between contexts.
-            _ended.add(worker.executor.result())
             if hasattr(executors, "current"):
                 del executors.current
-            del _workers[threading.get_ident()]
-            worker.end()
+            worker.end_if_unused()
 
 
 @contextmanager
@@ -63,14 +66,27 @@ def connections_of_test() -> Iterator[None]:
     Under ``async_to_sync`` asgiref brings it to the test's thread. Where the test's
     thread runs the loop, and is inside a transaction, see ``borrowed_connections``;
     outside one, any worker's connection sees the same.
+
+    From the first such block to the loop's end the test's own sync code is brought
+    to that worker too. Elsewhere it would have a connection outside the transaction,
+    and neither side would see what the other writes. There callbacks of ``on_commit``
+    run as if the test's transaction were none, see ``_Worker.commit``.
     """
-    is_brought = asyncio.get_running_loop() in AsyncToSync.loop_thread_executors
+    loop = asyncio.get_running_loop()
+    worker = _workers.get(threading.get_ident())
+    if worker is not None and worker.is_orphan:
+        worker.leave_loop()
+        worker = None
+    is_brought = worker is None and loop in AsyncToSync.loop_thread_executors
     if is_brought or not any(
         connection.in_atomic_block for connection in _connections_of_thread().values()
     ):
         yield
         return
     with borrowed_connections():
+        started = _workers.get(threading.get_ident())
+        if started is not None and started is not worker:
+            started.serve(loop)
         yield
 
 
@@ -83,30 +99,117 @@ class _Worker(threading.Thread):
         self.executor: Future[CurrentThreadExecutor] = Future()
         self.users = 0
         self._is_over: Future[None] = Future()
+        self._lender = threading.get_ident()
         self._lent = _connections_of_thread()
+        self._waiting = {
+            alias: len(connection.run_on_commit)
+            for alias, connection in self._lent.items()
+        }
+        self._depths = {
+            alias: len(connection.savepoint_ids)
+            for alias, connection in self._lent.items()
+        }
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._end_of_loop: AsyncGenerator[None] | None = None
 
     def start(self) -> None:
+        _workers[self._lender] = self
         for connection in self._lent.values():
             connection.inc_thread_sharing()
         super().start()
+
+    def serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Run all sync code of the running loop that has no other thread."""
+        self._loop = loop
+        executors: Any = AsyncToSync.loop_thread_executors
+        executors[loop] = self.executor.result()
+        # Closed by the loop's shutdown_asyncgens(), a part of every runner's end.
+        self._end_of_loop = self._until_end_of_loop()
+        with contextlib.suppress(StopIteration):
+            self._end_of_loop.asend(None).send(None)
+
+    async def _until_end_of_loop(self) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            self.leave_loop()
+
+    @property
+    def is_orphan(self) -> bool:
+        """Whether its loop was closed without the steps of ``asyncio.run()``."""
+        return self._loop is not None and self._loop.is_closed()
+
+    def leave_loop(self) -> None:
+        """Stop to serve the loop; does nothing the second time."""
+        if self._loop is None:
+            return
+        AsyncToSync.loop_thread_executors.pop(self._loop, None)
+        self._loop = None
+        self.end_if_unused()
 
     def run(self) -> None:
         for alias, connection in self._lent.items():
             connections[alias] = connection
         # asgiref 3.8 takes no argument, later releases the executor outside.
         parameters = inspect.signature(CurrentThreadExecutor).parameters
-        executor = CurrentThreadExecutor(*[None for _ in parameters])
+        executor = _Executor(*[None for _ in parameters])
+        executor.after = self.commit
         self.executor.set_result(executor)
         executor.run_until_future(self._is_over)
         for alias in self._lent:
             del connections[alias]
 
-    def end(self) -> None:
+    def commit(self) -> None:
+        """Run the callbacks of what would be committed without the test's transaction.
+
+        Code that serves a loop is written for connections of its own, where an
+        ``on_commit`` callback runs once its outermost block is left; the transaction
+        of the test never is. Callbacks from before the connections were lent stay.
+        """
+        if self._loop is None:
+            return
+        for alias, connection in self._lent.items():
+            first = self._waiting[alias]
+            while (
+                len(connection.run_on_commit) > first
+                and len(connection.savepoint_ids) <= self._depths[alias]
+                and not connection.needs_rollback
+            ):
+                _, callback, is_robust = connection.run_on_commit.pop(first)
+                try:
+                    callback()
+                except Exception:
+                    if not is_robust:
+                        raise
+                    _logger.exception("on_commit() callback %r failed", callback)
+
+    def end_if_unused(self) -> None:
         """Let the queued calls run, then give the connections back."""
+        if self.users or self._loop is not None:
+            return
+        _ended.add(self.executor.result())
+        del _workers[self._lender]
         self._is_over.set_result(None)
         self.join()
         for connection in self._lent.values():
             connection.dec_thread_sharing()
+
+
+class _Executor(CurrentThreadExecutor):
+    """Does one more thing after each call, in the context that it was made from."""
+
+    after: Callable[[], None]
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        """Queue a call."""
+        context = contextvars.copy_context()
+
+        def call() -> Any:
+            returned = fn(*args, **kwargs)
+            context.run(self.after)
+            return returned
+
+        return super().submit(call)
 
 
 def _connections_of_thread() -> dict[str, Any]:

@@ -34,7 +34,8 @@ async def test_mailbox_gets_what_is_sent_to_its_channel(layer):
     assert layer.require_valid_channel_name(name)
     assert box.events == [EVENT]
     assert box.capacities == {3}
-    assert layer.channels == {}
+    assert list(layer.channels) == [name]
+    assert layer.channels[name].empty()
     assert layer.stats() == LayerStats(
         sent=1, delivered=1, dropped=0, expired=0, waiting=0
     )

@@ -2,13 +2,15 @@
 
 import asyncio
 import contextvars
+import threading
 
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import AsyncToSync, sync_to_async
 from django.contrib.auth import get_user_model
+from django.db import transaction
 from django.test import TestCase
 
-from django_asgi_bridge.db import database_sync_to_async
+from django_asgi_bridge.db import atomic, database_sync_to_async
 from django_asgi_bridge.generic.websocket import (
     AsyncWebsocketConsumer,
     WebsocketConsumer,
@@ -126,6 +128,27 @@ async def test_exception_comes_before_the_close_it_causes(caplog):
 
 
 @pytest.mark.asyncio
+async def test_close_of_the_consumers_own_is_shown_at_once_whatever_its_code():
+    """Only a close that an exception caused waits for the exception."""
+
+    class Closing(Echo):
+        async def receive(self, text_data=None, bytes_data=None):
+            await self.close(1011)
+
+    client = WebsocketCommunicator(Closing.as_asgi(), "/")
+    await client.connect()
+    await client.send_to(text_data="x")
+
+    # As long as the client stays, the application has no reason to end.
+    shown = asyncio.create_task(client.receive_output(timeout=60))
+    done, _ = await asyncio.wait([shown], timeout=5)
+
+    assert done, "the communicator waits for the application's end"
+    assert shown.result() == {"type": "websocket.close", "code": 1011}
+    await client.disconnect()
+
+
+@pytest.mark.asyncio
 async def test_application_runs_in_an_empty_context():
     seen = []
 
@@ -207,3 +230,109 @@ async def test_consumer_is_in_the_tests_transaction(consumer, expected, asgi_wor
     await get_user_model().objects.acreate_user("bob")
 
     assert await said(consumer) == expected
+
+
+class Committing(WebsocketConsumer):
+    """Says what happens around a transaction of its own."""
+
+    def receive(self, text_data=None, bytes_data=None):
+        transaction.on_commit(lambda: self.send(text_data="outside"))
+        with transaction.atomic():
+            get_user_model().objects.create_user(text_data)
+            transaction.on_commit(lambda: self.send(text_data="inside"))
+            self.send(text_data="before the end")
+        with transaction.atomic():
+            transaction.on_commit(lambda: self.send(text_data="rolled back"))
+            transaction.set_rollback(True)
+
+
+def run_in_loop_that_is_only_closed(coroutine):
+    """Run it without the steps at the end of ``asyncio.run()``."""
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(coroutine)
+    finally:
+        loop.close()
+
+
+def lenders():
+    """Return the threads that have a test's connections."""
+    return [
+        each
+        for each in threading.enumerate()
+        if each.name == "django-asgi-bridge-test" and each.is_alive()
+    ]
+
+
+async def both_sides():
+    """Let a consumer add a user, and the test one before and one after."""
+    client = WebsocketCommunicator(SyncCounting.as_asgi(), "/")
+    await client.connect()
+    await database_sync_to_async(get_user_model().objects.create_user)("eve")
+    await client.send_to(text_data="count")
+    counts = [int(await client.receive_from())]
+    await client.disconnect()
+    counts.append(await get_user_model().objects.acount())
+    await get_user_model().objects.acreate_user("max")
+    assert asyncio.get_running_loop() in AsyncToSync.loop_thread_executors
+    return counts
+
+
+@pytest.mark.django_db
+def test_test_and_consumer_share_the_transaction_without_a_fixture():
+    """From the first connect on, until the loop ends."""
+    get_user_model().objects.create_user("bob")
+
+    assert asyncio.run(both_sides()) == [3, 3]
+
+    assert get_user_model().objects.count() == 4
+    assert not lenders()
+    assert not AsyncToSync.loop_thread_executors
+
+
+@pytest.mark.django_db
+def test_connections_come_back_from_a_loop_that_was_only_closed():
+    run_in_loop_that_is_only_closed(said(SyncCounting))
+    get_user_model().objects.all().delete()
+
+    assert asyncio.run(both_sides()) == [2, 2]
+
+    assert not lenders()
+    assert not AsyncToSync.loop_thread_executors
+
+
+@pytest.mark.django_db
+def test_on_commit_callbacks_run_though_the_test_is_in_a_transaction():
+    """As if the consumer had the connection of its own that it is written for."""
+    ran = []
+    transaction.on_commit(lambda: ran.append("the test's"))
+
+    async def frames():
+        client = WebsocketCommunicator(Committing.as_asgi(), "/")
+        await client.connect()
+        await client.send_to(text_data="bob")
+        received = [await client.receive_from() for _ in range(3)]
+        await client.disconnect()
+        assert await client.receive_nothing(timeout=0.01)
+        return received
+
+    assert asyncio.run(frames()) == ["before the end", "outside", "inside"]
+    assert ran == []
+
+
+@pytest.mark.django_db
+def test_on_commit_callbacks_wait_for_the_end_of_a_block_of_several_calls():
+    ran = []
+
+    async def committed():
+        client = WebsocketCommunicator(Echo.as_asgi(), "/")
+        await client.connect()
+        async with atomic():
+            await sync_to_async(transaction.on_commit)(lambda: ran.append(1))
+            await sync_to_async(get_user_model().objects.count)()
+            assert ran == []
+        await client.disconnect()
+
+    asyncio.run(committed())
+
+    assert ran == [1]
