@@ -15,7 +15,7 @@ TURN_SECONDS: Final = 0.01
 """A request is watched at the second turn that it sees; turns come so often."""
 
 
-class Watched(Protocol):
+class _Watched(Protocol):
     """A request whose client may leave."""
 
     def start_listening(self) -> None:
@@ -29,10 +29,10 @@ class _Lookout:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._new: list[Watched] = []
-        self._last: list[Watched] = []
+        self._new: list[_Watched] = []
+        self._last: list[_Watched] = []
 
-    def add(self, request: Watched) -> None:
+    def add(self, request: _Watched) -> None:
         if not self._new and not self._last:
             self.loop.call_later(TURN_SECONDS, self._turn)
         self._new.append(request)
@@ -45,7 +45,7 @@ class _Lookout:
             self.loop.call_later(TURN_SECONDS, self._turn)
 
 
-def watch_later(request: Watched) -> None:
+def watch_later(request: _Watched) -> None:
     """Let a request watch for its client when it has waited for a while."""
     loop = asyncio.get_running_loop()
     lookout: _Lookout | None = getattr(_here, "lookout", None)

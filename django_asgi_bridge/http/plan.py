@@ -128,19 +128,16 @@ class Plan:
                     self._last_trip, request, i, exchange, is_leavable=True
                 )
                 break
-            if i == end:
+            if i == end or layers[i].kind is Kind.ASYNC:
                 try:
-                    response = await self.view.on_loop(request, exchange)
+                    if i == end:
+                        response = await self.view.on_loop(request, exchange)
+                    else:
+                        response = await layers[i].instance(request)
                 except Exception as error:
                     response = error
                 break
             layer = layers[i]
-            if layer.kind is Kind.ASYNC:
-                try:
-                    response = await layer.instance(request)
-                except Exception as error:
-                    response = error
-                break
             blocks = layer.request_blocks
             if layer.kind is Kind.SYNC or (
                 blocks is not never and blocks(request, None)
@@ -151,12 +148,9 @@ class Plan:
                         self.on_worker, request, i, exchange, is_leavable=True
                     )
                     break
+                pins = _pins(layers[i : last + 1], "request_blocks")
                 i, response, is_over = await exchange.lease.run(
-                    self._request_hooks,
-                    request,
-                    i,
-                    last,
-                    pins=_pins(layers[i : last + 1], "request_blocks"),
+                    self._request_hooks, request, i, last, pins=pins
                 )
             else:
                 i, response, is_over = self._request_hook(request, i)

@@ -178,15 +178,8 @@ def _steps(
                 on_wait = _ignore
                 value = yield awaited
         except _Left as left:
-            if left.job.is_patient:
-                rest = _in_background(_finish(context, coroutine, left))
-                raise _Detached(rest) from None
-            is_inside = left.job.context is context
-            _leave(left, 0.0 if is_inside else left.lease.detach_after)
-            if is_inside:
-                context = context.copy()
-                run = context.run
-                run(rehome_locals)
+            context = _context_without(left, context, coroutine)
+            run = context.run
             error = left.cancelled
         except GeneratorExit:
             # The task is thrown away: nothing can be awaited any more.
@@ -195,6 +188,26 @@ def _steps(
         except BaseException as raised:
             error = raised
         awaited = _NOTHING_YET
+
+
+def _context_without(
+    left: _Left, context: contextvars.Context, coroutine: Coroutine[Any, Any, Any]
+) -> contextvars.Context:
+    """Return the context in which ``coroutine`` goes on without a call that runs.
+
+    Raises:
+        _Detached: it does not go on in this task.
+    """
+    if left.job.is_patient:
+        rest = _in_background(_finish(context, coroutine, left))
+        raise _Detached(rest) from None
+    if left.job.context is not context:
+        _leave(left, left.lease.detach_after)
+        return context
+    _leave(left, 0.0)
+    context = context.copy()
+    context.run(rehome_locals)
+    return context
 
 
 def _carry(context: contextvars.Context, trip: Trip) -> Generator[Any, Any, Any]:

@@ -48,7 +48,7 @@ async def user_of(ticket: str) -> Any:
         pk, _ = signer.unsign_object(ticket.removeprefix(PREFIX), max_age=SECONDS)
     except BadSignature:
         return AnonymousUser()
-    if False:
+    if not await cache.aadd(ticket, "used", SECONDS):
         return AnonymousUser()
     users = get_user_model().objects.filter(pk=pk, is_active=True)
     return await users.afirst() or AnonymousUser()
