@@ -39,7 +39,7 @@ _START = 60.0
 """Seconds that a server has to answer its first request."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Peer:
     """One way to serve the site.
 
@@ -107,7 +107,12 @@ OURS_SOCKETS_GRANIAN = Peer(
 )
 DJANGO = Peer("Django's ASGI handler on uvicorn", "uvicorn", "django_asgi")
 GTHREAD = Peer("Django on gunicorn gthread", "gunicorn", "django_wsgi")
-STARLETTE = Peer("Starlette on uvicorn", "uvicorn", "with_starlette", ("starlette",))
+STARLETTE = Peer(
+    "Starlette on uvicorn",
+    "uvicorn",
+    "with_starlette",
+    ("starlette", "python_multipart"),
+)
 BOLT = Peer(
     "django-bolt", "django_bolt", "with_bolt", environment={"BENCH_APPS": "django_bolt"}
 )
@@ -150,14 +155,26 @@ class Servers:
         """Return the ends of the logs."""
         return "\n".join(each.last_words() for each in self.processes)
 
-    def get(self, path: str, *, number: int = 0) -> int:
-        """Return the status of a GET request."""
+    def get(self, path: str, *, number: int = 0, cookie: str = "") -> tuple[int, bytes]:
+        """Return status and body of a GET request.
+
+        Args:
+            path: what is asked for.
+            number: of the server that is asked.
+            cookie: a header.
+
+        Raises:
+            OSError: there was no answer.
+        """
         url = f"http://127.0.0.1:{self.ports[number]}{path}"
+        request = urllib.request.Request(
+            url, headers={"Cookie": cookie} if cookie else {}
+        )
         try:
-            with _DIRECT.open(url, timeout=30) as response:
-                return int(response.status)
+            with _DIRECT.open(request, timeout=30) as response:
+                return response.status, response.read()
         except urllib.error.HTTPError as error:
-            return error.code
+            return error.code, error.read()
 
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -200,7 +217,7 @@ def _await_answer(servers: Servers, number: int, process: Process, peer: Peer) -
         if process.has_ended:
             raise Failed(f"{peer.name} ended: {process.last_words()}")
         try:
-            return servers.get("/hello/async", number=number) == 200
+            return servers.get("/hello/async", number=number)[0] == 200
         except OSError:
             return False
 

@@ -20,6 +20,7 @@ from testproject.bench.peers import (
 __all__ = ("OWN_ROUTES", "http_cases")
 
 MIB = 1024 * 1024
+_HELLO = b"Hello, world!"
 KINDS = ("async", "sync")
 OWN_ROUTES = {"BENCH_URLCONF": "testproject.bench.site.urls_ours"}
 _KEEPS = {"BENCH_CONN_MAX_AGE": "60"}
@@ -64,7 +65,7 @@ def _simple(what: str, title: str, kind: str) -> Case:
     return Case(
         name=f"{what}.{kind}",
         title=f"{title}, {kind} view",
-        load=Wrk(f"/{what}/{kind}"),
+        load=Wrk(f"/{what}/{kind}", expects=_HELLO),
         contenders=_every(kind),
     )
 
@@ -74,7 +75,7 @@ def _hellos(kind: str) -> Iterator[Case]:
     yield Case(
         name=f"hello.{kind}.default",
         title=f"Hello, world, {kind} view, default middleware",
-        load=Wrk(f"/hello/{kind}"),
+        load=Wrk(f"/hello/{kind}", expects=_HELLO),
         contenders=_djangos(kind),
         environment=_DEFAULT,
     )
@@ -83,22 +84,25 @@ def _hellos(kind: str) -> Iterator[Case]:
 def _with_database(kind: str, database: str) -> Iterator[Case]:
     place = {"sqlite": "SQLite", "postgres": "PostgreSQL"}[database]
     shapes = {
-        "query": ("one query", f"/queries/1/{kind}"),
-        "queries": ("twenty queries", f"/queries/20/{kind}"),
-        "page": ("a template with twelve rows", f"/page/{kind}"),
+        "query": ("one query", Wrk(f"/queries/1/{kind}", expects=b'"numbers"')),
+        "queries": ("twenty queries", Wrk(f"/queries/20/{kind}", expects=b'"numbers"')),
+        "page": (
+            "a template with twelve rows",
+            Wrk(f"/page/{kind}", expects=b"line 11 of &lt;twelve&gt; &amp; more"),
+        ),
     }
     variants: dict[str, tuple[str, Mapping[str, str], bool]] = {
         "": ("", {}, False),
         ".default": (", default middleware", _DEFAULT, False),
         ".signed-in": (", default middleware, signed in", _DEFAULT, True),
     }
-    for shape, (title, path) in shapes.items():
+    for shape, (title, load) in shapes.items():
         for suffix, (addition, environment, signed_in) in variants.items():
             extra = shape == "query" and kind == "async" and not suffix
             yield Case(
                 name=f"{shape}.{kind}.{database}{suffix}",
                 title=f"{title}, {kind} view, {place}{addition}",
-                load=Wrk(path),
+                load=load,
                 contenders=_with_connections(kind, database, starlette=extra),
                 environment=environment,
                 database=database,
@@ -109,7 +113,7 @@ def _with_database(kind: str, database: str) -> Iterator[Case]:
         yield Case(
             name=f"user.{kind}.{database}{suffix}",
             title=f"who asks, {kind} view, {place}{addition}",
-            load=Wrk(f"/user/{kind}"),
+            load=Wrk(f"/user/{kind}", expects=b"visitor" if signed_in else b"nobody"),
             contenders=_with_connections(kind, database),
             environment=environment,
             database=database,
@@ -123,7 +127,7 @@ def _with_connections(
     """Return the peers, each with the settings for connections that suit it.
 
     Django's ASGI handler has no use for CONN_MAX_AGE: each request has a thread of its
-    own, so nobody finds the connection again.
+    own, so nobody finds the connection again, and PostgreSQL soon has no more.
     """
     keeps = "CONN_MAX_AGE=60"
     has_pool = database == "postgres"
@@ -135,7 +139,6 @@ def _with_connections(
     ]
     if has_pool:
         found.insert(2, Contender(OURS, "pool", _POOL))
-        found.append(Contender(DJANGO, keeps, _KEEPS))
     if kind == "sync":
         found.append(Contender(GTHREAD, keeps, _KEEPS))
     found.append(Contender(BOLT, keeps, _KEEPS))
@@ -146,15 +149,16 @@ def _with_connections(
 
 def _waiting(kind: str) -> Case:
     note = f"{_WAITING} threads" if kind == "sync" else ""
+    threads = str(_WAITING)
     return Case(
         name=f"wait.{kind}",
         title=f"{_WAITING} at once wait 100 ms, {kind} view",
-        load=Wrk(f"/wait/{kind}", connections=_WAITING),
+        load=Wrk(f"/wait/{kind}", connections=_WAITING, expects=_HELLO),
         contenders=tuple(
-            Contender(each.peer, "" if each.peer in (DJANGO, BOLT) else note)
+            Contender(each.peer, "" if each.peer is DJANGO else note)
             for each in _every(kind)
         ),
-        environment={"BENCH_THREADS": str(_WAITING)},
+        environment={"BENCH_THREADS": threads, "DJANGO_BOLT_EXECUTOR_THREADS": threads},
     )
 
 
@@ -162,7 +166,7 @@ def _big(kind: str) -> Case:
     return Case(
         name=f"big.{kind}",
         title=f"1 MB from memory, {kind} view",
-        load=Wrk(f"/big/{kind}", connections=8),
+        load=Wrk(f"/big/{kind}", connections=8, expects=b"x" * MIB),
         contenders=_every(kind),
     )
 
@@ -242,6 +246,7 @@ def _streams(path: str, streams: int) -> ClientLoad:
         job={"path": path, "streams": streams},
         keep=("rate", "cpu", "busy", "load", "late", "open", "each"),
         warm_job={"streams": 0},
+        least=3.0,
     )
 
 

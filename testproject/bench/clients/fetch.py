@@ -81,7 +81,11 @@ class _Exchange:
 
     def write(self) -> bool:
         """Send what the socket takes; return whether there is more."""
-        self.rest = self.rest[self.socket.send(self.rest) :]
+        try:
+            self.rest = self.rest[self.socket.send(self.rest) :]
+        except ConnectionError:
+            # Refused before its end: the answer may be there all the same.
+            return False
         return bool(self.rest)
 
     def read(self, buffer: bytearray) -> bool:

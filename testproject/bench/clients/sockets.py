@@ -34,8 +34,8 @@ _AT_ONCE = 64
 """Handshakes under way while sockets are opened."""
 
 
-class Missing(Exception):
-    """Something that had to come did not."""
+class Missing(SystemExit):
+    """Something that had to come did not; its message is this process's last word."""
 
 
 class Crowd:

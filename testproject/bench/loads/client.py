@@ -37,6 +37,7 @@ class ClientLoad:
         settle: seconds between the last opening and the look at the memory.
         beside: a path that is asked for while everything is open.
         warm_job: what of the job is different when it is only a warm-up.
+        least: seconds that a measurement takes at least.
     """
 
     client: str
@@ -45,6 +46,7 @@ class ClientLoad:
     settle: float = 0.0
     beside: str = ""
     warm_job: Mapping[str, Any] = field(default_factory=dict)
+    least: float = 0.0
 
     def warm(self, servers: Servers, seconds: float) -> None:
         """See ``Load``."""
@@ -55,7 +57,7 @@ class ClientLoad:
     def run(self, servers: Servers, seconds: float) -> Figures:
         """See ``Load``."""
         before = servers.memory()
-        with self._client(servers, seconds, {}) as client:
+        with self._client(servers, max(seconds, self.least), {}) as client:
             ready = _heard(client, servers)
             time.sleep(self.settle)
             opened = servers.memory()
@@ -107,7 +109,9 @@ def _heard(client: Process, servers: Servers) -> dict[str, Any]:
     if stdout is not None and select.select([stdout], [], [], _PATIENCE)[0]:
         line = stdout.readline()
     if not line:
-        raise Failed(f"{client.last_words()}\n{servers.last_words()}".strip())
+        words = client.last_words()
+        last = words.rsplit("\n", 1)[-1] or "the load generator was silent"
+        raise Failed(f"{last}\n{words}\n{servers.last_words()}")
     heard: dict[str, Any] = json.loads(line)
     return heard
 
@@ -117,7 +121,7 @@ def _asked(servers: Servers, path: str) -> float:
     taken = []
     for _ in range(20):
         begin = time.perf_counter()
-        status = servers.get(path)
+        status, _ = servers.get(path)
         taken.append(time.perf_counter() - begin)
         if status != 200:
             raise Failed(f"{path} answered {status}")

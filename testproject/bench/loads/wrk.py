@@ -24,15 +24,26 @@ class Wrk:
         path: what is asked for.
         connections: how many, each with one request at a time.
         cookie: a header for all.
+        expects: what every peer's answer has in it; looked at once.
     """
 
     path: str
     connections: int = 32
     cookie: str = ""
+    expects: bytes = b""
 
     def warm(self, servers: Servers, seconds: float) -> None:
-        """See ``Load``."""
-        self._wrk(servers, max(seconds, 0.2))
+        """See ``Load``; the answer is looked at first."""
+        try:
+            status, body = servers.get(self.path, cookie=self.cookie)
+        except OSError as error:
+            raise Failed(f"{self.path}: {error}\n{servers.last_words()}") from None
+        if status != 200 or self.expects not in body:
+            raise Failed(
+                f"{self.path} answered {status} {body[:200]!r}, expected "
+                f"{self.expects!r}\n{servers.last_words()}"
+            )
+        self._wrk(servers, seconds)
 
     def run(self, servers: Servers, seconds: float) -> Figures:
         """See ``Load``."""

@@ -107,4 +107,5 @@ if "BENCH_THREADS" in os.environ:
 
 BOLT_API = ["testproject.bench.site.with_bolt:api"]
 BOLT_COMPRESSION = False
+BOLT_MAX_UPLOAD_SIZE = 20 * 1024 * 1024  # Django has no limit for files
 LOGGING_CONFIG = None
