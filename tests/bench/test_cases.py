@@ -122,9 +122,9 @@ def http_paths(*targets):
 
 def test_paths_are_routes_of_the_django_sites():
     for path in {*http_paths("django_asgi", "django_wsgi")}:
-        assert resolve(path, "testproject.bench.site.urls")
+        assert resolve(path, "testproject.bench.site.urls").func
     for path in {*http_paths("ours")}:
-        assert resolve(path, "testproject.bench.site.urls_ours")
+        assert resolve(path, "testproject.bench.site.urls_ours").func
 
 
 def test_paths_are_routes_of_starlette():
