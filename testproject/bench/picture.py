@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from testproject.bench.loads.figures import METRICS
@@ -11,6 +12,9 @@ from testproject.bench.spread import Spread, spread
 __all__ = ("draw",)
 
 _COLUMNS = 2
+_TITLE = 52
+"""Letters of a title's line."""
+
 _OURS = "django_asgi_bridge"
 _COLOURS = {
     _OURS: "#0c4b33",
@@ -104,7 +108,7 @@ def _draw_bars(axis: Any, panel: dict[str, Any]) -> None:
         error_kw={"elinewidth": 1, "capsize": 3, "ecolor": "#333333"},
     )
     axis.invert_yaxis()
-    axis.set_title(panel["title"], fontsize=10, loc="left")
+    axis.set_title(fill(panel["title"], _TITLE), fontsize=10, loc="left")
     axis.set_xlabel(_label(panel), fontsize=8)
     _plain(axis, axis.xaxis)
 
@@ -124,10 +128,14 @@ def _draw_lines(axis: Any, panel: dict[str, Any]) -> None:
         )
     axis.set_xscale("symlog", linthresh=1)
     axis.set_ylim(bottom=0)
-    axis.set_title(panel["title"], fontsize=10, loc="left")
+    axis.set_title(fill(panel["title"], _TITLE), fontsize=10, loc="left")
     axis.set_xlabel(panel["axis"], fontsize=8)
     axis.set_ylabel(panel["label"], fontsize=8)
-    axis.set_xticks([int(amount) for amount in panel["cases"]], panel["cases"])
+    axis.set_xticks(
+        [int(amount) for amount in panel["cases"]],
+        [f"{int(amount):,}" for amount in panel["cases"]],
+    )
+    axis.minorticks_off()
     axis.legend(fontsize=7)
     _plain(axis, axis.yaxis)
 

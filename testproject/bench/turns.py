@@ -77,7 +77,7 @@ def run_case(
                 load = _with_cookie(each.load or case.load, resources.cookie_for(case))
                 full = environment | dict(each.environment)
                 turns.append(_measure(case, each, load, full, seconds))
-            except Failed as error:
+            except (Failed, OSError) as error:
                 result.errors[each.label] = str(error)
                 turns.append(None)
     return result

@@ -27,7 +27,7 @@ from testproject.bench.processes import raise_file_limit
 __all__ = ()
 
 _CHUNK = 65536
-_PATIENCE = 30.0
+_PATIENCE = 120.0
 """Seconds that a message may take."""
 
 _AT_ONCE = 64
