@@ -29,7 +29,8 @@ from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
 from django_asgi_bridge.http import aform, stream, streams_body
-from testproject.bench.__main__ import free_port, pinned
+from testproject.bench.machine import pinned, server_core
+from testproject.bench.processes import free_port
 
 MIB = 1024 * 1024
 TICK = 0.01
@@ -174,7 +175,7 @@ def serving(folder: str | None) -> Iterator[int]:
     if folder is not None:
         environment["LAG_FOLDER"] = folder
     command = [
-        *pinned(0), sys.executable, "-m", "uvicorn", "--factory", "--log-level",
+        *pinned(server_core()), sys.executable, "-m", "uvicorn", "--factory", "--log-level",
         "warning", "--no-access-log", "--port", str(port), f"{__spec__.name}:application",
     ]  # fmt: skip
     process = subprocess.Popen(command, env=environment)

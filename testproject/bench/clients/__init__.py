@@ -1,0 +1,1 @@
+"""Load generators of our own, each a program that ``loads.client`` starts."""
