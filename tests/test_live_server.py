@@ -17,7 +17,7 @@ pytest.importorskip("uvicorn")
 websockets = pytest.importorskip("websockets.sync.client")
 
 
-async def APPLICATION(scope, receive, send):  # noqa: N802 - a setting's name
+async def APPLICATION(scope, receive, send):
     if scope["type"] == "http":
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": scope.get("note", b"")})

@@ -107,9 +107,7 @@ def _check_text(text: str, noun: str, path: _Path) -> None:
         ) from error
 
 
-def _check_scalar(
-    value: object, noun: str, path: _Path, *, allows_bytes: bool
-) -> None:
+def _check_scalar(value: object, noun: str, path: _Path, *, allows_bytes: bool) -> None:
     if value is None or isinstance(value, bool):
         return
     if allows_bytes and isinstance(value, bytes):

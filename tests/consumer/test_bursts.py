@@ -212,8 +212,14 @@ async def test_own_frames_wait_for_a_client_that_reads_slowly(total, layer):
 # What comes when the end is known.
 
 
-async def test_consumer_that_sends_to_itself_ends_when_its_client_leaves(layer):
+@pytest.mark.parametrize("at_once", [1, 2])
+async def test_consumer_that_sends_to_itself_ends_when_its_client_leaves(
+    at_once, layer
+):
+    """And it does not hold the event loop meanwhile."""
+
     class Ticking(Sleeper):
+        concurrency = at_once
         ticks = 0
 
         async def tick(self, event):

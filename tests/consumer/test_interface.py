@@ -36,7 +36,11 @@ NOTE = contextvars.ContextVar("note", default="nothing")
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [("websocket.connect", "websocket_connect"), ("a.b.c", "a_b_c"), ("plain", "plain")],
+    [
+        ("websocket.connect", "websocket_connect"),
+        ("a.b.c", "a_b_c"),
+        ("plain", "plain"),
+    ],
 )
 async def test_handler_has_the_name_of_its_type(kind, name):
     assert get_handler_name({"type": kind}) == name
@@ -51,9 +55,7 @@ async def test_type_reaches_no_private_method(kind):
 
 
 async def test_message_has_to_have_a_type():
-    with pytest.raises(
-        ValueError, match=r"^Incoming message has no 'type' attribute$"
-    ):
+    with pytest.raises(ValueError, match=r"^Incoming message has no 'type' attribute$"):
         get_handler_name({})
 
 

@@ -211,12 +211,12 @@ async def test_exception_of_the_application_is_not_waited_for(client):
         await receive()
         raise RuntimeError("boom")
 
+    calls = {
+        "websocket": lambda: WebsocketCommunicator(failing, "/").connect(3600),
+        "http": lambda: HttpCommunicator(failing, "GET", "/").get_response(3600),
+    }
     with pytest.raises(RuntimeError, match="boom"):
-        async with asyncio.timeout(20):
-            if client == "websocket":
-                await WebsocketCommunicator(failing, "/").connect(timeout=3600)
-            else:
-                await HttpCommunicator(failing, "GET", "/").get_response(timeout=3600)
+        await asyncio.wait_for(calls[client](), timeout=20)
 
 
 @pytest.mark.asyncio

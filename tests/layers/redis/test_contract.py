@@ -297,7 +297,7 @@ async def test_storm_of_sync_consumers_ends_and_shares_few_connections(server, p
             for wire in wires:
                 wire.push("connect")
             for wire in wires:
-                await wire.until(lambda wire=wire: wire.sent)
+                await wire.until(wire.sent.copy)
             channel_layers.backends.pop("default")
             most = max(most, len(others()))
             for wire in wires:
