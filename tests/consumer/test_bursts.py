@@ -224,6 +224,7 @@ async def test_consumer_that_sends_to_itself_ends_when_its_client_leaves(
 
         async def tick(self, event):
             Ticking.ticks += 1
+            assert Ticking.ticks < 10_000, "nothing else on the loop gets a turn"
             await self.channel_layer.send(self.channel_name, {"type": "tick"})
 
     wire = await Wire(Ticking.as_asgi()).open()
