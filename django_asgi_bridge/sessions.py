@@ -4,12 +4,13 @@ import datetime
 import time
 from collections.abc import Mapping, MutableMapping
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 from django.core.exceptions import SuspiciousOperation
 from django.http import parse_cookie
 from django.http.cookie import SimpleCookie
 from django.utils import timezone
+from django.utils.encoding import force_str
 from django.utils.functional import LazyObject
 from django.utils.http import http_date
 
@@ -90,7 +91,7 @@ class CookieMiddleware:
         if isinstance(expires, datetime.datetime):
             max_age, expires = _seconds_until(expires), None
         jar = SimpleCookie()
-        jar[key] = value if isinstance(value, str) else str(value)
+        jar[key] = force_str(value)
         morsel = jar[key]
         morsel["expires"] = expires or ""
         if max_age is not None:
@@ -155,12 +156,13 @@ class InstanceSessionWrapper:
         cookie_response_message_types: those of them that can carry the cookie.
     """
 
-    save_message_types = (
+    # Lists, as in Channels: subclasses add to them.
+    save_message_types: ClassVar[list[str]] = [
         "http.response.start",
         "websocket.accept",
         "websocket.http.response.start",
-    )
-    cookie_response_message_types = save_message_types
+    ]
+    cookie_response_message_types: ClassVar[list[str]] = [*save_message_types]
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self.cookie_name = django_settings.SESSION_COOKIE_NAME

@@ -89,10 +89,17 @@ class Worker:
             self._stopping.set()
 
     async def handle(self) -> None:
-        """Receive from all channels until one of them cannot be received from."""
-        async with asyncio.TaskGroup() as group:
-            for channel in self.channels:
-                group.create_task(self.listener(channel))
+        """Receive from all channels until one of them cannot be received from.
+
+        Raises:
+            Exception: why it could not; the others are received from no longer.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                for channel in self.channels:
+                    group.create_task(self.listener(channel))
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
 
     async def listener(self, channel: str) -> None:
         """Receive from one channel.

@@ -39,6 +39,14 @@ APPS = [
 ]
 
 
+MODULES = [
+    "auth", "consumer", "db", "exceptions", "generic.http", "generic.websocket",
+    "layers", "management.commands.runworker", "middleware", "routing",
+    "security.websocket", "sessions", "testing", "testing.application",
+    "testing.http", "testing.live", "testing.websocket", "utils", "worker",
+]  # fmt: skip
+
+
 def run(code, *, install=INSTALL, apps=("django_asgi_bridge",)):
     """Run code in a project and return what it prints."""
     script = SETTINGS.format(install=install, apps=[*apps, *APPS])
@@ -53,16 +61,11 @@ def run(code, *, install=INSTALL, apps=("django_asgi_bridge",)):
 
 def test_modules_below_channels_are_our_own_objects():
     done = run(
+        f"""
+        names = {MODULES!r}"""
         """
         import importlib, pkgutil
         import django_asgi_bridge
-        names = [
-            "auth", "consumer", "db", "exceptions", "generic.http",
-            "generic.websocket", "layers", "management.commands.runworker",
-            "middleware", "routing", "security.websocket", "sessions", "testing",
-            "testing.application", "testing.http", "testing.live",
-            "testing.websocket", "utils", "worker",
-        ]
         for name in names:
             theirs = importlib.import_module(f"channels.{name}")
             ours = importlib.import_module(f"django_asgi_bridge.{name}")
@@ -79,6 +82,92 @@ def test_modules_below_channels_are_our_own_objects():
     )
 
     assert done.stdout == "django_asgi_bridge.layers.memory\n", done.stderr
+
+
+COMPARE = """
+import importlib, inspect
+
+def parameters(thing):
+    return list(inspect.signature(thing).parameters.values())
+
+def compare(where, theirs, ours):
+    known = parameters(ours)
+    named = {each.name: each for each in known}
+    for index, each in enumerate(parameters(theirs)):
+        if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD):
+            if each.kind not in [own.kind for own in known]:
+                print(f"{where}: {each}")
+        elif each.name not in named or (
+            repr(named[each.name].default) != repr(each.default)
+        ):
+            print(f"{where}: {each}")
+        elif each.kind is each.POSITIONAL_OR_KEYWORD and known[index].name != each.name:
+            print(f"{where}: place of {each}")
+
+for name in names:
+    theirs = importlib.import_module(f"channels.{name}")
+    ours = importlib.import_module(f"django_asgi_bridge.{name}")
+    for attribute, thing in vars(theirs).items():
+        where = f"{name}.{attribute}"
+        if attribute.startswith("_") or not callable(thing):
+            continue
+        if not str(thing.__module__).startswith(("channels.", "asgiref.")):
+            continue
+        own = getattr(ours, attribute, None)
+        if own is None:
+            if name in thing.__module__:
+                print(where)
+        elif not inspect.isclass(thing):
+            compare(where, thing, own)
+        else:
+            for member in dir(thing):
+                if member != "__init__" and member.startswith("_"):
+                    continue
+                owner = next(each for each in thing.__mro__ if member in vars(each))
+                if not owner.__module__.startswith(("channels.", "asgiref.")):
+                    continue
+                if not hasattr(own, member):
+                    if callable(getattr(thing, member)):
+                        print(f"{where}.{member}")
+                elif inspect.isroutine(getattr(thing, member)):
+                    compare(
+                        f"{where}.{member}", getattr(thing, member), getattr(own, member)
+                    )
+"""
+
+
+def test_names_and_signatures_are_those_of_channels():
+    """Of each function, class and method, but for those that are told here."""
+    for name in ("channels", "daphne"):
+        pytest.importorskip(name)
+    done = run(f"names = {MODULES!r}\n{COMPARE}", install="")
+    assert done.returncode == 0, done.stderr
+
+    differences = {
+        # An unknown argument is a TypeError there too, one class further up.
+        "layers.InMemoryChannelLayer.__init__: **kwargs",
+        # A denier is an application, no consumer.
+        *(
+            f"security.websocket.WebsocketDenier.{name}"
+            for name in (
+                "accept", "close", "connect", "disconnect", "dispatch", "receive",
+                "send", "websocket_connect", "websocket_disconnect",
+                "websocket_receive",
+            )
+        ),
+        # Put in the place of what nothing here has to be kept from.
+        "testing.application.no_op",
+        # The server runs in a thread and needs no preparation in a process.
+        "testing.live.make_application",
+        "testing.live.set_database_connection",
+        # What asgiref's servers do with applications that have ended.
+        *(
+            f"{module}.Worker.{name}"
+            for module in ("worker", "management.commands.runworker")
+            for name in ("application_checker", "delete_oldest_application_instance")
+        ),
+    }  # fmt: skip
+    assert set(done.stdout.splitlines()) == differences
 
 
 def test_patches_by_dotted_name_reach_our_modules():
@@ -151,12 +240,14 @@ def test_every_combination_of_apps_starts(apps):
         pytest.importorskip(name)
     done = run(
         """
-        from django.core.management import call_command
+        from django.core.management import call_command, get_commands
         call_command("check", verbosity=0)
-        print("ok")
+        print(get_commands().get("runworker"))
         """,
         install="",
         apps=apps,
     )
 
-    assert done.stdout.endswith("ok\n"), done.stderr
+    # Trap 16: the app that is listed first has the command.
+    owner = next((app for app in apps if app != "daphne"), None)
+    assert done.stdout.endswith(f"{owner}\n"), done.stderr

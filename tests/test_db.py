@@ -1,4 +1,4 @@
-"""``async with atomic()``, and ``ATOMIC_REQUESTS`` around both kinds of view."""
+"""Transactions and database calls from async code."""
 
 import asyncio
 import contextvars
@@ -14,6 +14,7 @@ from django.urls import path
 from django_asgi_bridge import threads
 from django_asgi_bridge.conf import forget_config
 from django_asgi_bridge.db import (
+    DatabaseSyncToAsync,
     aclose_old_connections,
     atomic,
     database_sync_to_async,
@@ -513,3 +514,44 @@ def test_atomic_async_views_covers_async_views_too(
 
     assert answer in (status, (status, body))
     assert database.keys() == keys
+
+
+# Calls, as Channels' users know them.
+
+
+@pytest.fixture
+def closings(monkeypatch):
+    """Give the threads in which old connections were looked for."""
+    seen = []
+
+    def look():
+        seen.append(threading.current_thread())
+
+    monkeypatch.setattr("django_asgi_bridge.db.close_old_connections", look)
+    return seen
+
+
+def test_call_looks_for_old_connections_before_and_after(closings, request_of):
+    """On the request's own worker, whether the call fails or not."""
+    steps = []
+
+    @database_sync_to_async
+    def work(number):
+        steps.append((threading.current_thread(), len(closings)))
+        if number:
+            raise ValueError(number)
+        return "done"
+
+    async def request(lease):
+        assert await work(0) == "done"
+        with pytest.raises(ValueError, match="1"):
+            await database_sync_to_async(work.func)(1)
+        await aclose_old_connections()
+        return await sync_to_async(threading.current_thread)()
+
+    worker = run(request_of(request))
+
+    assert steps == [(worker, 1), (worker, 3)]
+    assert closings == [worker] * 5
+    assert issubclass(DatabaseSyncToAsync, type(sync_to_async(len)))
+    assert database_sync_to_async is DatabaseSyncToAsync

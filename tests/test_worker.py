@@ -207,15 +207,77 @@ async def test_sync_consumers_run_on_worker_threads(layer):
 
 @pytest.mark.asyncio
 async def test_message_without_a_type_is_an_error(layer):
-    _, task = await working(layer, "a")
+    """It ends the worker, though other channels can be received from (C19)."""
+    _, task = await working(layer, "a", "b")
     await layer.send("a", {"number": 1})
 
-    with pytest.raises(ExceptionGroup) as raised:
+    with pytest.raises(ValueError, match=r"^Worker received message with no type\.$"):
         await task
 
-    assert raised.group_contains(
-        ValueError, match="Worker received message with no type"
-    )
+
+@pytest.mark.asyncio
+async def test_layer_that_fails_ends_the_worker_with_its_error(layer, monkeypatch):
+    async def fail(channel):
+        raise ConnectionError("no broker")
+
+    monkeypatch.setattr(layer, "receive", fail)
+    _, task = await working(layer, "a", "b")
+
+    with pytest.raises(ConnectionError, match="no broker"):
+        await task
+
+
+@pytest.mark.asyncio
+async def test_consumer_of_a_channel_may_handle_several_messages_at_once(layer):
+    """C19: one after the other is all that Channels can do."""
+    running, done, gate = set(), [], asyncio.Event()
+
+    class Parallel(AsyncConsumer):
+        concurrency = 3
+
+        async def job_done(self, message):
+            running.add(message["number"])
+            await gate.wait()
+            running.discard(message["number"])
+            done.append(message["number"])
+
+    worker, task = await working(layer, "a", consumer=Parallel)
+    # The first message runs alone.
+    gate.set()
+    await layer.send("a", {"type": "job.done", "number": 0})
+    await until(lambda: done)
+    gate.clear()
+    for number in range(1, 6):
+        await layer.send("a", {"type": "job.done", "number": number})
+    await until(lambda: len(running) == 3)
+    assert layer.stats().waiting >= 1
+    gate.set()
+    await until(lambda: len(done) == 6)
+    worker.stop()
+    await task
+
+
+@pytest.mark.asyncio
+async def test_application_is_made_once_for_each_channel(layer):
+    scopes = []
+
+    class Counted(Noting):
+        async def __call__(self, scope, receive, send):
+            scopes.append(scope)
+            await super().__call__(scope, receive, send)
+
+    worker, task = await working(layer, "a", "b", consumer=Counted)
+    for number in range(3):
+        await layer.send("a", {"type": "job.done", "number": number})
+        await layer.send("b", {"type": "job.done", "number": number})
+    await until(lambda: len(Noting.seen) == 6)
+    worker.stop()
+    await task
+
+    assert sorted(scopes, key=lambda scope: scope["channel"]) == [
+        {"type": "channel", "channel": "a"},
+        {"type": "channel", "channel": "b"},
+    ]
 
 
 @pytest.mark.asyncio
@@ -245,6 +307,33 @@ async def test_command_needs_a_layer(settings):
 
     with pytest.raises(CommandError, match="do not have any CHANNEL_LAYERS"):
         call_command("runworker", "a")
+
+
+def test_command_takes_channels_and_a_layer(layer, settings, monkeypatch):
+    settings.ASGI_APPLICATION = "tests.test_worker.APPLICATION"
+    made = []
+
+    class Own:
+        def __init__(self, **arguments):
+            made.append(arguments)
+
+        def run(self):
+            made.append("run")
+
+    monkeypatch.setattr(runworker.Command, "worker_class", Own)
+    other = InMemoryChannelLayer()
+    channel_layers.set("other", other)
+    try:
+        call_command("runworker", "a", "b", layer="other")
+    finally:
+        channel_layers.backends.pop("other")
+
+    with pytest.raises(CommandError, match="do not have any CHANNEL_LAYERS"):
+        call_command("runworker", "a", layer="nobody")
+    assert made == [
+        {"application": APPLICATION, "channels": ["a", "b"], "channel_layer": other},
+        "run",
+    ]
 
 
 def test_command_works_until_it_is_told_to_stop(layer, settings):

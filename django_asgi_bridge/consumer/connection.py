@@ -18,6 +18,7 @@ from django_asgi_bridge.consumer.events import EventFilter, broadcast_frame
 from django_asgi_bridge.consumer.loop import HandlerLoop
 from django_asgi_bridge.exceptions import StopConsumer
 from django_asgi_bridge.layers import get_channel_layer
+from django_asgi_bridge.protocol.messages import check_message
 from django_asgi_bridge.protocol.websocket import SocketState
 from django_asgi_bridge.sockets import Inbox, Socket, SyncSend
 from django_asgi_bridge.sockets.failure import FailureClose
@@ -110,14 +111,15 @@ class Connection:
     async def _open(self) -> None:
         consumer, inbox = self._consumer, self.inbox
         consumer.connection = self
-        send: Any = self._send_while_connected
+        is_strict = django_settings.DEBUG
+        send: Any = self._send_checked if is_strict else self._send_while_connected
         if self._scope.get("type") == "websocket":
             socket = inbox.socket = Socket(
                 self._send,
                 consumer.bounds,
                 on_loss=inbox.note_loss,
                 on_stop=inbox.stop,
-                is_strict=django_settings.DEBUG,
+                is_strict=is_strict,
             )
             send = SyncSend(socket) if consumer._sync else socket.send
         elif consumer._sync:
@@ -150,6 +152,11 @@ class Connection:
         if not self.inbox.is_disconnected:
             await self._send(message)
 
+    async def _send_checked(self, message: Message) -> None:
+        """Refuse what ASGI forbids, then send; under ``DEBUG``."""
+        check_message(message)
+        await self._send_while_connected(message)
+
     # The sources of messages.
 
     async def _read(self) -> None:
@@ -180,7 +187,8 @@ class Connection:
         inbox, name = self.inbox, self._consumer.channel_name
         bound = inbox.bounds.layer_events
         try:
-            while True:
+            # What comes after the end stays in the layer.
+            while inbox.end is None:
                 event = await layer.receive(name)
                 if event.get("type") == "bridge.broadcast":
                     inbox.put_frame(broadcast_frame(event), event.get("group", ""))

@@ -20,6 +20,13 @@ __all__ = ("HandlerLoop",)
 
 logger = logging.getLogger("django_asgi_bridge.consumer")
 
+_TURN = 64
+"""Messages after which everything else on the loop gets a turn.
+
+Handlers that do not wait and have the next message there already, since they sent it
+themselves, say, would hold the loop for ever.
+"""
+
 
 class HandlerLoop:
     """Runs the handlers of one connection.
@@ -114,13 +121,16 @@ class HandlerLoop:
     async def _handle_all(
         self, worker: HandlerWorker, take: Callable[[], Message | None]
     ) -> None:
-        inbox = self._inbox
+        inbox, handled = self._inbox, 0
         while True:
             if inbox.has_notices:
                 await self._tell(worker)
             message = take()
             if message is not None:
                 await self._handle(worker, message)
+                handled += 1
+                if handled % _TURN == 0:
+                    await asyncio.sleep(0)
             elif inbox.end is not None:
                 return
             else:
@@ -200,6 +210,7 @@ class HandlerLoop:
     async def _run_one(self) -> None:
         worker = self._new_worker()
         key_of, busy, inbox = self._consumer.concurrency_key, self._busy, self._inbox
+        handled = 0
         while True:
             if inbox.has_notices:
                 await self._tell(worker)
@@ -217,6 +228,9 @@ class HandlerLoop:
             finally:
                 busy.discard(key)
                 inbox.wake()
+            handled += 1
+            if handled % _TURN == 0:
+                await asyncio.sleep(0)
 
     # A client that left, with the policy "cancel".
 

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from django_asgi_bridge.exceptions import BadMessage
+from django_asgi_bridge.exceptions import BadMessage, ChannelFull, MessageTooLarge
 from django_asgi_bridge.protocol import names
 
 __all__ = ("DEFAULT_CHANNEL_LAYER", "BaseChannelLayer", "Capacities", "require_message")
@@ -34,7 +34,15 @@ class BaseChannelLayer:
         channel_capacity: capacities of channels whose name matches: globs, or
             compiled regular expressions, which match from the name's start. The
             first match counts.
+
+    Attributes:
+        ChannelFull: what ``send`` raises when a channel is full.
+        MessageTooLarge: what it raises for a message that the layer cannot carry.
     """
+
+    # Where the specification of channel layers lets senders find them.
+    ChannelFull: ClassVar[type[Exception]] = ChannelFull
+    MessageTooLarge: ClassVar[type[Exception]] = MessageTooLarge
 
     MAX_NAME_LENGTH = names.MAX_NAME_LENGTH
     channel_name_regex: ClassVar[re.Pattern[str]] = names.CHANNEL_NAME

@@ -7,6 +7,7 @@ from typing import Any, Final
 from django_asgi_bridge.exceptions import BadMessage, InvalidChannelLayerError
 from django_asgi_bridge.layers.base import DEFAULT_CHANNEL_LAYER
 from django_asgi_bridge.layers.manager import get_channel_layer
+from django_asgi_bridge.protocol.messages import check_message
 
 __all__ = (
     "BROADCAST_TYPE",
@@ -103,7 +104,10 @@ def broadcast_payload(
         return {"bytes": bytes_data}
     if not isinstance(text_data, str):
         raise BadMessage(f"text_data is {text_data!r}; it must be a str.")
-    return {"text": text_data}
+    payload: dict[str, str | bytes] = {"text": text_data}
+    # Half of a surrogate pair would fail at each socket of the group.
+    check_message(payload, noun="broadcast")
+    return payload
 
 
 def broadcast_frame(payload: dict[str, str | bytes]) -> dict[str, Any]:
@@ -120,5 +124,7 @@ def _encoded(content: object) -> str:
     try:
         # NaN and Infinity are no JSON: a browser would throw the frame away.
         return dumps(content, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise BadMessage(f"json={content!r} cannot be sent: {error}") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        # For its path.
+        check_message({"json": content}, noun="broadcast", allows_bytes=False)
+        raise BadMessage(f"broadcast['json'] is no JSON: {error}") from error

@@ -21,7 +21,9 @@ _MAX_SHOWN: Final = 80
 """Characters of a value that an error repeats."""
 
 
-def check_message(message: object, *, noun: str = "message") -> None:
+def check_message(
+    message: object, *, noun: str = "message", allows_bytes: bool = True
+) -> None:
     """Refuse what ASGI forbids in a message.
 
     Allowed are ``str`` that is valid Unicode, ``bytes``, ``int`` within 64 bits,
@@ -30,6 +32,7 @@ def check_message(message: object, *, noun: str = "message") -> None:
 
     Args:
         noun: what the error calls the message; the key path begins with it.
+        allows_bytes: False for formats that cannot carry ``bytes``, such as JSON.
 
     Raises:
         BadMessage: names the path of what is wrong, as ``message['a'][3]``.
@@ -44,14 +47,15 @@ def check_message(message: object, *, noun: str = "message") -> None:
             for key, item in value.items():
                 if type(key) is not str or not key.isascii():
                     _check_key(key, noun, path)
-                if type(item) not in _PLAIN:
+                kind = type(item)
+                if kind not in _PLAIN or (kind is bytes and not allows_bytes):
                     pending.append((item, (key, path)))
-                elif type(item) is str and not item.isascii():
+                elif kind is str and not item.isascii():
                     _check_text(item, noun, (key, path))
         elif isinstance(value, list | tuple):
             pending.extend((item, (index, path)) for index, item in enumerate(value))
         else:
-            _check_scalar(value, noun, path)
+            _check_scalar(value, noun, path, allows_bytes=allows_bytes)
             continue
         if _depth(path) >= _MAX_DEPTH:
             raise BadMessage(
@@ -103,8 +107,10 @@ def _check_text(text: str, noun: str, path: _Path) -> None:
         ) from error
 
 
-def _check_scalar(value: object, noun: str, path: _Path) -> None:
-    if value is None or isinstance(value, bool | bytes):
+def _check_scalar(value: object, noun: str, path: _Path, *, allows_bytes: bool) -> None:
+    if value is None or isinstance(value, bool):
+        return
+    if allows_bytes and isinstance(value, bytes):
         return
     if isinstance(value, str):
         _check_text(value, noun, path)
@@ -118,9 +124,10 @@ def _check_scalar(value: object, noun: str, path: _Path) -> None:
         if not math.isfinite(value):
             raise BadMessage(f"{_at(noun, path)} is {value!r}; it must be finite.")
     else:
+        kinds = "str, bytes, int" if allows_bytes else "str, int"
         raise BadMessage(
-            f"{_at(noun, path)} is {_shown(value)}; it must be str, bytes, int, float,"
-            f" bool, None, a list or a dict."
+            f"{_at(noun, path)} is {_shown(value)}; it must be {kinds}, float, bool,"
+            f" None, a list or a dict."
         )
 
 

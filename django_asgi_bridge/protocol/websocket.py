@@ -18,7 +18,6 @@ __all__ = (
     "after",
     "check_accept",
     "check_close",
-    "check_frame",
     "denial",
 )
 
@@ -134,25 +133,6 @@ def check_close(code: int | None, reason: str | None) -> None:
 # RFC 6455 7.4.1 and the IANA registry, without those that only describe (1005,
 # 1006, 1015).
 _CLOSE_CODES: Final = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015)})
-
-
-def check_frame(event: Mapping[str, Any]) -> None:
-    """Check that a ``websocket.send`` event has exactly one of text and bytes.
-
-    Raises:
-        BadMessage: it has both or neither, or one of the wrong type.
-    """
-    text, data = event.get("text"), event.get("bytes")
-    if (text is None) is (data is None):
-        found = "neither" if text is None else "both"
-        raise BadMessage(
-            f"event 'websocket.send' has {found} of 'text' and 'bytes': "
-            "give exactly one."
-        )
-    if text is not None and not isinstance(text, str):
-        raise BadMessage(f"event['text'] is {type(text).__name__}: expected str.")
-    if data is not None and not isinstance(data, bytes | bytearray | memoryview):
-        raise BadMessage(f"event['bytes'] is {type(data).__name__}: expected bytes.")
 
 
 def denial(

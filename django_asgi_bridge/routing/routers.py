@@ -157,10 +157,11 @@ def _pattern_of(route: Any) -> Any:
     pattern = route.pattern
     if getattr(route.callback, "_path_routing", False) is not True:
         return pattern
-    for kind in (RegexPattern, RoutePattern):
+    for kind, attribute in ((RegexPattern, "_regex"), (RoutePattern, "_route")):
         if isinstance(pattern, kind):
-            # As it was written: str() gives the regex, or the route.
-            return kind(str(pattern), pattern.name, is_endpoint=False)
+            # As it was written: str() would translate a lazy one once for all.
+            written = getattr(pattern, attribute)
+            return type(pattern)(written, pattern.name, is_endpoint=False)
     raise ValueError(f"Unsupported pattern type: {type(pattern)}")
 
 

@@ -96,6 +96,12 @@ class Inbox:
         """Queue an event; see ``types.Mailbox``."""
         if self.refuses is not None and self.refuses(message):
             return True
+        if self.end is not None:
+            # What came before is handled; more would put the end off, for ever if
+            # a handler sends to itself. The sender is not to blame.
+            with self._lock:
+                self._events.dropped += 1
+            return True
         bound = self.bounds.layer_events or capacity
         key = None if self._key_of is None else self._key_of(message)
         events = self._events
@@ -141,6 +147,10 @@ class Inbox:
     def offer_client(self, message: Message) -> bool:
         """Queue a client's message; False if the reader has to wait for room."""
         frames = self._frames
+        if self.end is not None:
+            # We have closed already.
+            frames.dropped += 1
+            return True
         key = None if self._key_of is None else self._key_of(message)
         dropped = frames.dropped
         is_queued = frames.offer(message, key)

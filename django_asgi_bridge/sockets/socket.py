@@ -13,13 +13,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from django_asgi_bridge.protocol.messages import check_frame, check_message
 from django_asgi_bridge.protocol.overflow import BoundedQueue, Overflow, make_queue
 from django_asgi_bridge.protocol.websocket import (
     SocketState,
     after,
     check_accept,
     check_close,
-    check_frame,
 )
 from django_asgi_bridge.sockets.bounds import Bounds
 from django_asgi_bridge.threads import start_task
@@ -43,7 +43,8 @@ class Socket:
         on_loss: called when broadcast frames were dropped.
         on_stop: called with a close code and reason when the connection ends by a
             full outbox or a failed send, once.
-        is_strict: check each frame's content before it is sent.
+        is_strict: refuse content that ASGI forbids, which servers send, or fail
+            with, each in its own way.
     """
 
     __slots__ = (
@@ -132,7 +133,7 @@ class Socket:
                 self._drop_frames()
             self.state = following
         elif self.is_strict:
-            check_frame(event)
+            self._check(event)
         waits = self._outbox and event["type"] != "websocket.accept"
         if self._is_sending or self._line or waits:
             await self._in_turn(event)
@@ -175,6 +176,10 @@ class Socket:
             check_accept(event.get("subprotocol"), event.get("headers") or ())
         elif kind == "websocket.close":
             check_close(event.get("code"), event.get("reason"))
+        if self.is_strict:
+            if kind == "websocket.send":
+                check_frame(event)
+            check_message(event)
 
     async def _transmit(self, event: Message) -> None:
         self._is_sending = True

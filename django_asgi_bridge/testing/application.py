@@ -76,9 +76,16 @@ class ApplicationCommunicator:
         """
         if self.future.done():
             self.future.result()
+        getting = asyncio.ensure_future(self.output_queue.get())
         try:
             async with asyncio.timeout(timeout):
-                event = await self.output_queue.get()
+                await asyncio.wait(
+                    [getting, self.future], return_when=asyncio.FIRST_COMPLETED
+                )
+                if not getting.done():
+                    # It failed, and nothing will come.
+                    self.future.result()
+                event = await getting
         except TimeoutError:
             if self.future.done():
                 self.future.result()
@@ -87,6 +94,8 @@ class ApplicationCommunicator:
             raise TimeoutError(
                 f"{self._name} sent nothing within {timeout:g} s; it waits in {place}"
             ) from None
+        finally:
+            getting.cancel()
         if isinstance(event, FailureClose):
             # The application is about to raise what made it close.
             await asyncio.wait([self.future], timeout=timeout)

@@ -7,7 +7,6 @@ the threads of a process.
 
 import socket
 import threading
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.core.exceptions import ImproperlyConfigured
@@ -139,7 +138,8 @@ class ASGILiveServerTestCase(TransactionTestCase):
 
     host = "localhost"
     serve_static = True
-    static_wrapper: ClassVar[Callable[[Any], Any] | None] = serve_static_files
+    # Any: a function here would be taken for a method.
+    static_wrapper: ClassVar[Any] = serve_static_files
 
     _live: ClassVar[LiveServer]
 

@@ -184,31 +184,6 @@ class Faulty(Echo):
             raise RuntimeError(where)
 
 
-@pytest.mark.parametrize("where", ["connect", "receive", "group handler", "disconnect"])
-async def test_exception_leaves_no_membership_and_disconnects_once(
-    where, layer, caplog
-):
-    """What a handler raises leaves the consumer after all clean-up."""
-
-    class Failing(Faulty):
-        fails_in = where
-
-    wire = Wire(Failing.as_asgi())
-    wire.push("connect")
-    wire.say("x")
-    if where == "group handler":
-        await wire.until(lambda: "room" in layer.groups)
-        await layer.group_send("room", {"type": "chat.message"})
-    wire.push("disconnect", code=1001)
-
-    with caplog.at_level(logging.ERROR), pytest.raises(RuntimeError, match=where):
-        await wire.end()
-
-    assert layer.groups == {}
-    assert len(Echo.last.codes) == 1
-    assert [record.name for record in caplog.records] == ["django.request"]
-
-
 async def test_exception_closes_with_1011_and_is_logged_with_its_place(layer, caplog):
     class Failing(Faulty):
         fails_in = "receive"
@@ -228,19 +203,6 @@ async def test_exception_closes_with_1011_and_is_logged_with_its_place(layer, ca
     text = record.getMessage()
     for part in ("Failing", "'/chat/1/'", "'pk': 1", "#7", "websocket.receive"):
         assert part in text
-
-
-async def test_server_cancel_leaves_no_membership_and_disconnects_once(layer):
-    wire = await Wire(Slow.as_asgi()).open()
-    wire.say("a")
-    await wire.until(lambda: Echo.last.entered == "a")
-
-    wire.task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await wire.end()
-
-    assert layer.groups == {}
-    assert Echo.last.codes == [1012]
 
 
 async def test_server_cancel_does_not_wait_longer_than_the_grace_time(layer, caplog):
@@ -274,21 +236,6 @@ async def test_send_that_fails_counts_as_disconnect(error, layer):
 
     assert layer.groups == {}
     assert Echo.last.codes == [1006]
-
-
-async def test_other_send_error_is_raised_after_clean_up(layer, caplog):
-    wire = await Wire(Echo.as_asgi()).open()
-
-    def fail(event):
-        raise ValueError("the server's own")
-
-    wire.on_send = fail
-    wire.say("a")
-    with pytest.raises(ValueError, match="the server's own"):
-        await wire.end()
-
-    assert layer.groups == {}
-    assert Echo.last.codes == [1011]
 
 
 async def test_receive_that_raises_disconnects_once_and_is_raised(layer, caplog):
@@ -477,28 +424,6 @@ async def test_sync_consumer_makes_one_trip_per_message(layer):
     await wire.leave()
 
 
-async def test_sync_consumer_disconnects_once_after_an_exception(layer, caplog):
-    codes = []
-
-    class Failing(WebsocketConsumer):
-        groups = ["room"]
-
-        def receive(self, text_data=None, bytes_data=None):
-            raise RuntimeError("boom")
-
-        def disconnect(self, code):
-            codes.append(code)
-
-    wire = await Wire(Failing.as_asgi()).open()
-    wire.say("x")
-
-    with pytest.raises(RuntimeError, match="boom"):
-        await wire.end()
-
-    assert codes == [1011]
-    assert layer.groups == {}
-
-
 async def test_sync_consumer_with_its_own_dispatch_runs_it(layer):
     seen = []
 
@@ -594,65 +519,6 @@ async def test_exception_in_one_of_several_handlers_ends_all(layer, caplog):
 
 
 # Full queues.
-
-
-@pytest.mark.parametrize("total", [150, 10_000])
-@pytest.mark.parametrize(
-    ("policy", "kept"),
-    [
-        ("drop_newest", slice(0, 100)),
-        ("drop_oldest", slice(-100, None)),
-        ("latest_by_key", slice(-1, None)),
-    ],
-)
-async def test_events_that_are_too_many_are_dropped_by_policy(
-    policy, kept, total, layer
-):
-    """sent == delivered + dropped, to the event."""
-    told = []
-
-    class Sleeping(Slow):
-        bounds = Bounds(layer_overflow=policy)
-
-        async def chat_message(self, event):
-            Echo.last.seen.append(event["number"])
-
-        async def on_overflow(self, dropped):
-            told.append(dropped)
-
-    wire = await Wire(Sleeping.as_asgi()).open()
-    consumer = Echo.last
-    consumer.seen = []
-    wire.say("a")
-    await wire.until(lambda: consumer.entered == "a")
-
-    for number in range(total):
-        await layer.group_send("room", {"type": "chat.message", "number": number})
-    consumer.gate.set()
-    expected = list(range(total))[kept]
-    await wire.until(lambda: len(consumer.seen) == len(expected))
-
-    assert consumer.seen == expected
-    assert consumer.dropped.layer_events == total - len(expected)
-    assert sum(each.layer_events for each in told) == total - len(expected)
-    await wire.leave()
-
-
-@pytest.mark.parametrize("total", [150, 10_000])
-async def test_client_frames_wait_when_the_policy_is_to_block(total, layer):
-    wire = await Wire(Slow.as_asgi()).open()
-    wire.say("a")
-    await wire.until(lambda: Echo.last.entered == "a")
-
-    wire.say(*map(str, range(total)))
-    # 32 wait in the inbox, one in the reader's hand; the rest is the server's.
-    await wire.until(lambda: wire._events.qsize() == total - 33)
-    Echo.last.gate.set()
-    await wire.until(lambda: len(wire.texts()) == total + 1)
-
-    assert wire.texts()[1:] == list(map(str, range(total)))
-    assert Echo.last.dropped.client_frames == 0
-    await wire.leave()
 
 
 async def test_policy_close_ends_the_connection_with_1013(layer):
@@ -782,37 +648,3 @@ async def test_foreign_layer_that_fails_ends_the_consumer(layer, caplog):
 
     with pytest.raises(ConnectionError, match="no broker"):
         await wire.end()
-
-
-# Nothing is left.
-
-
-async def test_thousand_connections_leave_nothing(layer):
-    import gc
-    import weakref
-
-    alive = weakref.WeakSet()
-
-    class Counted(Echo):
-        def __init__(self):
-            super().__init__()
-            alive.add(self)
-
-    app = Counted.as_asgi()
-    tasks = len(asyncio.all_tasks())
-
-    async def cycle():
-        wire = await Wire(app).open()
-        wire.say("x")
-        await wire.until(wire.texts)
-        await wire.leave()
-
-    for _ in range(1000):
-        await cycle()
-    Echo.last = None
-    gc.collect()
-
-    assert len(alive) == 0
-    assert len(asyncio.all_tasks()) == tasks
-    assert get_pool().stats().leased == 0
-    assert layer._mailboxes == {}

@@ -86,6 +86,37 @@ async def test_nothing_is_sent_after_the_client_has_left():
     assert sent == ["http.response.start"]
 
 
+async def test_client_that_leaves_before_its_body_is_complete_is_told_once():
+    calls = []
+
+    class Consumer(AsyncHttpConsumer):
+        async def handle(self, body):
+            calls.append("handle")
+
+        async def disconnect(self):
+            calls.append("disconnect")
+
+    client = HttpCommunicator(Consumer.as_asgi(), "POST", "/")
+    await client.send_input({"type": "http.request", "body": b"a", "more_body": True})
+    await client.send_input({"type": "http.disconnect"})
+    await client.wait()
+
+    assert calls == ["disconnect"]
+
+
+async def test_headers_may_be_left_out():
+    class Consumer(AsyncHttpConsumer):
+        async def handle(self, body):
+            assert self.body == [b""]
+            await self.send_headers()
+            await self.send_body(b"", more_body=False)
+
+    client = HttpCommunicator(Consumer.as_asgi(), "get", "/")
+
+    assert await client.get_response() == {"status": 200, "headers": [], "body": b""}
+    assert client.scope["method"] == "GET"
+
+
 async def test_handle_has_to_be_written(caplog):
     client = HttpCommunicator(AsyncHttpConsumer.as_asgi(), "GET", "/")
 

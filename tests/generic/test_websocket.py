@@ -1,5 +1,6 @@
 """The generic WebSocket consumers, as the contract with Channels tells them."""
 
+import asyncio
 import json
 
 import pytest
@@ -18,7 +19,7 @@ from django_asgi_bridge.generic.websocket import (
     JsonWebsocketConsumer,
     WebsocketConsumer,
 )
-from django_asgi_bridge.layers import BaseChannelLayer, channel_layers
+from django_asgi_bridge.layers import channel_layers
 from django_asgi_bridge.testing import WebsocketCommunicator
 
 pytestmark = pytest.mark.asyncio
@@ -33,12 +34,14 @@ def both(method):
         """Runs it on a worker."""
 
     class Async(AsyncWebsocketConsumer):
-        """Runs it on the loop, and sends what it returns."""
+        """Runs it on the loop, and awaits what it returns."""
 
     setattr(Sync, method.__name__, method)
 
     async def as_coroutine(self, *args, **kwargs):
-        method(self, *args, **kwargs)
+        awaitable = method(self, *args, **kwargs)
+        if awaitable is not None:
+            await awaitable
 
     setattr(Async, method.__name__, as_coroutine)
     return [Async, Sync]
@@ -61,6 +64,32 @@ async def test_accept_passes_subprotocol_and_headers_on():
 
     assert await client.connect() == (True, "v1")
     assert client.response_headers == [(b"x-a", b"b")]
+    await client.disconnect()
+
+
+@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize(
+    ("arguments", "content"),
+    [
+        ({}, {"subprotocol": None}),
+        ({"headers": []}, {"subprotocol": None}),
+        ({"subprotocol": "v1"}, {"subprotocol": "v1"}),
+        (
+            {"headers": {b"x-a": b"b"}.items()},
+            {"subprotocol": None, "headers": [(b"x-a", b"b")]},
+        ),
+    ],
+)
+async def test_accept_always_has_a_subprotocol(arguments, content, index):
+    def connect(self):
+        return self.accept(**arguments)
+
+    client = WebsocketCommunicator(both(connect)[index].as_asgi(), "/")
+    await client.send_input({"type": "websocket.connect"})
+
+    event = await client.receive_output()
+
+    assert event == {"type": "websocket.accept", **content}
     await client.disconnect()
 
 
@@ -170,28 +199,38 @@ async def test_frame_reaches_receive(event, expected, index):
     assert seen == [expected]
 
 
-async def test_send_sends_text_or_bytes_and_may_close():
-    class Consumer(AsyncWebsocketConsumer):
-        async def receive(self, text_data=None, bytes_data=None):
-            await self.send(text_data="")
-            await self.send(bytes_data=b"x", close=4000)
+@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize(
+    ("arguments", "frame", "closing"),
+    [
+        ({"text_data": ""}, {"text": ""}, None),
+        ({"bytes_data": b"x"}, {"bytes": b"x"}, None),
+        ({"text_data": "x", "bytes_data": b"y"}, {"text": "x"}, None),
+        ({"text_data": "x", "close": True}, {"text": "x"}, {}),
+        ({"bytes_data": b"", "close": 4000}, {"bytes": b""}, {"code": 4000}),
+    ],
+)
+async def test_send_sends_text_or_bytes_and_may_close(arguments, frame, closing, index):
+    def receive(self, text_data=None, bytes_data=None):
+        return self.send(**arguments)
 
-    client = WebsocketCommunicator(Consumer.as_asgi(), "/")
+    client = WebsocketCommunicator(both(receive)[index].as_asgi(), "/")
     await client.connect()
     await client.send_to(text_data="go")
 
-    assert await client.receive_from() == ""
-    assert await client.receive_from() == b"x"
-    assert await client.receive_output() == {"type": "websocket.close", "code": 4000}
+    assert await client.receive_output() == {"type": "websocket.send", **frame}
+    if closing is not None:
+        event = await client.receive_output()
+        assert event == {"type": "websocket.close", **closing}
     await client.disconnect()
 
 
-async def test_send_of_nothing_is_an_error():
-    class Consumer(AsyncWebsocketConsumer):
-        async def receive(self, text_data=None, bytes_data=None):
-            await self.send()
+@pytest.mark.parametrize("index", [0, 1])
+async def test_send_of_nothing_is_an_error(index):
+    def receive(self, text_data=None, bytes_data=None):
+        return self.send()
 
-    client = WebsocketCommunicator(Consumer.as_asgi(), "/")
+    client = WebsocketCommunicator(both(receive)[index].as_asgi(), "/")
     await client.connect()
     await client.send_to(text_data="go")
 
@@ -201,6 +240,7 @@ async def test_send_of_nothing_is_an_error():
         await client.receive_from()
 
 
+@pytest.mark.parametrize("index", [0, 1])
 @pytest.mark.parametrize(
     ("arguments", "content"),
     [
@@ -210,12 +250,11 @@ async def test_send_of_nothing_is_an_error():
         ({"code": 4001, "reason": "bye"}, {"code": 4001, "reason": "bye"}),
     ],
 )
-async def test_close_names_what_it_is_given(arguments, content):
-    class Consumer(AsyncWebsocketConsumer):
-        async def receive(self, text_data=None, bytes_data=None):
-            await self.close(**arguments)
+async def test_close_names_what_it_is_given(arguments, content, index):
+    def receive(self, text_data=None, bytes_data=None):
+        return self.close(**arguments)
 
-    client = WebsocketCommunicator(Consumer.as_asgi(), "/")
+    client = WebsocketCommunicator(both(receive)[index].as_asgi(), "/")
     await client.connect()
     await client.send_to(text_data="go")
 
@@ -232,27 +271,59 @@ async def test_groups_need_a_layer_that_has_them(base):
         await client.connect()
 
 
-async def test_layer_without_groups_is_named_in_the_error():
-    class Bare(BaseChannelLayer):
-        async def new_channel(self, prefix="specific."):
-            return "specific.bare!1"
+class Bare:
+    """A layer without groups, such as one for direct messages alone."""
 
-        async def receive(self, channel):
-            import asyncio
+    async def new_channel(self, prefix="specific."):
+        return "specific.bare!1"
 
-            await asyncio.Event().wait()
+    async def receive(self, channel):
+        await asyncio.Event().wait()
 
-    class Consumer(AsyncWebsocketConsumer):
-        channel_layer_alias = "bare"
-        groups = ["room"]
 
+@pytest.mark.parametrize("base", [AsyncWebsocketConsumer, WebsocketConsumer])
+@pytest.mark.parametrize("groups", [["room"], None])
+async def test_layer_without_groups_is_an_error_for_who_has_some(base, groups):
+    members = {"groups": groups, "channel_layer_alias": "bare"}
     channel_layers.set("bare", Bare())
     try:
-        client = WebsocketCommunicator(Consumer.as_asgi(), "/")
-        with pytest.raises((InvalidChannelLayerError, NotImplementedError)):
+        client = WebsocketCommunicator(type("Own", (base,), members).as_asgi(), "/")
+        if groups is None:
+            assert await client.connect() == (True, None)
+            await client.disconnect()
+        else:
+            with pytest.raises(
+                InvalidChannelLayerError,
+                match=r"^BACKEND is unconfigured or doesn't support groups$",
+            ):
+                await client.connect()
+    finally:
+        channel_layers.backends.pop("bare")
+
+
+@pytest.mark.parametrize("base", [AsyncWebsocketConsumer, WebsocketConsumer])
+async def test_error_inside_a_layer_is_not_taken_for_a_layer_without_groups(base):
+    class Faulty(Bare):
+        async def group_add(self, group, channel):
+            raise AttributeError("a mistake of the layer's author")
+
+        group_discard = group_add
+
+    members = {"groups": ["room"], "channel_layer_alias": "bare"}
+    channel_layers.set("bare", Faulty())
+    try:
+        client = WebsocketCommunicator(type("Own", (base,), members).as_asgi(), "/")
+        with pytest.raises(AttributeError, match="a mistake"):
             await client.connect()
     finally:
         channel_layers.backends.pop("bare")
+
+
+@pytest.mark.parametrize("base", [AsyncWebsocketConsumer, WebsocketConsumer])
+async def test_groups_of_a_class_are_not_those_of_its_instances(base):
+    assert base.groups is None
+    assert base().groups == []
+    assert base().groups is not base().groups
 
 
 # JSON.
@@ -330,3 +401,34 @@ async def test_json_encoding_can_be_overridden():
 
     assert await client.receive_from() == 'own {"got": {"own": 1}}'
     await client.disconnect()
+
+
+async def test_json_may_close_and_takes_what_receive_is_given():
+    seen = []
+
+    class Closing(Json):
+        async def receive(self, text_data=None, bytes_data=None, **kwargs):
+            await super().receive(text_data, bytes_data, extra=1)
+
+        async def receive_json(self, content, **kwargs):
+            seen.append(kwargs)
+            await self.send_json(content, close=4000)
+
+    class SyncClosing(SyncJson):
+        def receive(self, text_data=None, bytes_data=None, **kwargs):
+            super().receive(text_data, bytes_data, extra=1)
+
+        def receive_json(self, content, **kwargs):
+            seen.append(kwargs)
+            self.send_json(content, close=True)
+
+    for consumer, closing in ((Closing, {"code": 4000}), (SyncClosing, {})):
+        client = WebsocketCommunicator(consumer.as_asgi(), "/")
+        await client.connect()
+        await client.send_json_to("x")
+        assert await client.receive_json_from() == "x"
+        event = await client.receive_output()
+        assert event == {"type": "websocket.close", **closing}
+        await client.disconnect()
+
+    assert seen == [{"extra": 1}] * 2

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from django_asgi_bridge import layers
+from django_asgi_bridge.exceptions import ChannelFull, MessageTooLarge
 from django_asgi_bridge.layers import BaseChannelLayer, InMemoryChannelLayer
 from django_asgi_bridge.layers.base import require_message
 
@@ -106,6 +107,13 @@ def test_capacities_stay_when_they_are_compiled_again():
     assert layer.get_capacity("ab") == 1
     layer.channel_capacity = layer.compile_capacities({"b*": 2})
     assert layer.get_capacity("bc") == 2
+
+
+@pytest.mark.parametrize("cls", [BaseChannelLayer, InMemoryChannelLayer])
+def test_layer_names_its_errors(cls):
+    """R14: senders of any layer write ``except layer.ChannelFull``."""
+    assert cls.ChannelFull is ChannelFull
+    assert cls.MessageTooLarge is MessageTooLarge
 
 
 def test_base_has_the_defaults_of_channels(base):

@@ -314,8 +314,11 @@ async def test_broadcast_counts_and_logs_what_sockets_refuse(layer, caplog):
         ),
         ({"text_data": b"a"}, BadMessage, "text_data is b'a'; it must be a str"),
         ({"bytes_data": "a"}, BadMessage, "bytes_data is 'a'; it must be bytes"),
-        ({"json": {1}}, BadMessage, "not JSON serializable"),
-        ({"json": float("nan")}, BadMessage, "cannot be sent"),
+        ({"text_data": "\ud800"}, BadMessage, r"broadcast\['text'\] has the lone surr"),
+        ({"json": {1}}, BadMessage, r"broadcast\['json'\] is \{1\} of type set"),
+        ({"json": [0, float("nan")]}, BadMessage, r"broadcast\['json'\]\[1\] is nan"),
+        ({"json": {"a": b"b"}}, BadMessage, r"\['a'\] is b'b' of type bytes"),
+        ({"json": {("a",): 1}}, BadMessage, r"\['json'\] has the key \('a',\)"),
     ],
 )
 @pytest.mark.asyncio

@@ -476,6 +476,32 @@ async def test_layer_warns_once_of_content_that_other_layers_refuse(caplog):
     assert "message['a'][0] is <class 'object'>" in caplog.text
 
 
+@pytest.mark.parametrize("method", ["send", "group_send"])
+@pytest.mark.parametrize(
+    ("content", "path"),
+    [
+        ({1: 2}, "message['a'] has the key 1 "),
+        ({None: 2}, "message['a'] has the key None "),
+        ({("b",): 2}, "message['a'] has the key ('b',) "),
+        ([float("nan")], "message['a'][0] is nan"),
+        ({"b": 2**63}, "message['a']['b'] is an integer of 64 bits"),
+        ({"b": {2}}, "message['a']['b'] is {2} of type set"),
+    ],
+)
+@pytest.mark.usefixtures("_never_warned")
+@pytest.mark.asyncio
+async def test_warning_names_the_path_of_each_forbidden_content(
+    content, path, method, caplog
+):
+    with override_settings(DEBUG=True):
+        layer = InMemoryChannelLayer()
+    for _ in range(2):
+        await getattr(layer, method)("jobs", {"type": "test.event", "a": content})
+
+    (record,) = caplog.records
+    assert path in record.getMessage()
+
+
 @pytest.mark.usefixtures("_never_warned")
 @pytest.mark.asyncio
 async def test_layer_does_not_look_at_the_content_without_debug(caplog):

@@ -58,6 +58,20 @@ def test_message_is_refused_under_the_name_it_is_given():
         check_message({"a": math.nan}, noun="event")
 
 
+@pytest.mark.parametrize(
+    ("message", "path"),
+    [
+        ({"a": b"b"}, r"message\['a'\]"),
+        ({"a": [{"b": (b"c",)}]}, r"message\['a'\]\[0\]\['b'\]\[0\]"),
+    ],
+)
+def test_bytes_are_refused_when_the_format_has_none(message, path):
+    check_message(message)
+
+    with pytest.raises(BadMessage, match=f"{path} is .* it must be str, int, float"):
+        check_message(message, allows_bytes=False)
+
+
 def test_error_shows_the_beginning_of_a_long_value():
     with pytest.raises(BadMessage) as caught:
         check_message({"a": set(range(10_000))})

@@ -7,7 +7,6 @@ from django_asgi_bridge.protocol.websocket import (
     SocketState,
     after,
     check_close,
-    check_frame,
     denial,
 )
 
@@ -70,20 +69,6 @@ def test_close_code_may_be_sent(code):
 def test_close_code_may_not_be_sent(code):
     with pytest.raises(BadMessage, match=str(code)):
         check_close(code, None)
-
-
-@pytest.mark.parametrize(
-    "event",
-    [{}, {"text": "a", "bytes": b"b"}, {"text": None}, {"text": b"a"}, {"bytes": "a"}],
-)
-def test_frame_has_exactly_one_content_of_its_type(event):
-    with pytest.raises(BadMessage):
-        check_frame(event)
-
-
-@pytest.mark.parametrize("event", [{"text": ""}, {"bytes": b""}, {"text": "a"}])
-def test_frame_may_be_empty(event):
-    check_frame({"bytes": None, "text": None, **event})
 
 
 def test_denial_is_a_response_with_a_status_of_its_own():

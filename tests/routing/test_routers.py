@@ -3,6 +3,9 @@
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import Resolver404, include, path, re_path
+from django.urls.resolvers import LocalePrefixPattern, RoutePattern
+from django.utils import translation
+from django.utils.functional import lazy
 
 from django_asgi_bridge.asgi import get_asgi_application
 from django_asgi_bridge.middleware import BaseMiddleware
@@ -125,6 +128,75 @@ async def test_nested_routers_collect_arguments_and_go_on_with_the_next_route():
         await call(router, path="/x/nothing/")
     with pytest.raises(Resolver404):
         await call(inner, path_remaining="x")
+
+
+async def test_nested_routers_join_positional_arguments():
+    inner = URLRouter([re_path(r"^(\w+)/$", app("inner"))])
+    router = URLRouter([re_path(r"^(\d+)/", inner)])
+
+    _, scope = await call(router, path="/7/x/")
+
+    assert scope["url_route"] == {"args": ("7", "x"), "kwargs": {}}
+    assert scope["path_remaining"] == ""
+
+
+async def test_inner_route_has_the_last_word_on_an_argument():
+    inner = URLRouter([path("<int:b>/", app("inner"), {"a": "inner"})])
+    router = URLRouter([path("<str:a>/", inner, {"b": 0, "c": "outer"})])
+
+    _, scope = await call(router, path="/x/2/")
+
+    assert scope["url_route"]["kwargs"] == {"a": "inner", "b": 2, "c": "outer"}
+
+
+async def test_middleware_that_passes_nothing_on_ends_a_route():
+    """Without the mark a route matches whole paths alone."""
+    inner = URLRouter([path("b/", app("inner"))])
+    router = URLRouter([path("a/", BaseMiddleware(inner))])
+
+    with pytest.raises(ValueError, match="No route found"):
+        await call(router, path="/a/b/")
+
+
+@pytest.mark.parametrize("make", [path, re_path])
+async def test_nested_route_follows_the_language(make):
+    """A translated route is looked up for each connection."""
+    texts = {"en": "chat/", "de": "plausch/"}
+    route = lazy(lambda: texts.get(translation.get_language(), ""), str)()
+    router = URLRouter([make(route, URLRouter([path("a/", app("a"))]))])
+
+    for language, text in texts.items():
+        with translation.override(language):
+            assert (await call(router, path=f"/{text}a/"))[0] == "a"
+
+
+async def test_nested_route_keeps_the_class_of_its_pattern():
+    class AnyCase(RoutePattern):
+        def match(self, path):
+            return super().match(path.lower())
+
+    route = path("room/", URLRouter([path("a/", app("a"))]))
+    route.pattern = AnyCase("room/", is_endpoint=True)
+
+    assert (await call(URLRouter([route]), path="/ROOM/a/"))[0] == "a"
+
+
+async def test_nested_route_of_another_kind_is_refused():
+    route = path("", URLRouter([]))
+    route.pattern = LocalePrefixPattern()
+
+    with pytest.raises(ValueError, match="Unsupported pattern type"):
+        URLRouter([route])
+
+
+async def test_middleware_gives_a_copy_of_the_scope():
+    scope = {"type": "websocket"}
+
+    name, inner = await BaseMiddleware(app("inner"))(scope, None, None)
+
+    assert name == "inner"
+    assert inner == scope
+    assert inner is not scope
 
 
 async def test_url_router_leaves_its_routes_as_they_are():

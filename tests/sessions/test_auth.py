@@ -23,6 +23,7 @@ from django_asgi_bridge.auth import (
     login,
     logout,
 )
+from django_asgi_bridge.db import DatabaseSyncToAsync
 from django_asgi_bridge.sessions import CookieMiddleware
 from django_asgi_bridge.testing import WebsocketCommunicator
 
@@ -70,6 +71,37 @@ class AuthTests(TestCase):
 
         assert await get_user(self.scope) == self.user
 
+    async def test_login_gives_the_session_a_new_key(self):
+        """Who knew the visitor's key does not know the user's."""
+        session = self.scope["session"]
+        session["basket"] = 1
+        await session.asave()
+        before = session.session_key
+
+        await login(self.scope, self.user)
+
+        assert session.session_key != before
+        assert not await session.aexists(before)
+        assert session["basket"] == 1
+
+    async def test_login_after_a_changed_password_flushes_the_session(self):
+        await login(self.scope, self.user)
+        self.scope["session"]["basket"] = 1
+        self.user.set_password("new")
+        await self.user.asave()
+
+        await login(self.scope, self.user)
+
+        assert "basket" not in self.scope["session"]
+        assert await get_user(self.scope) == self.user
+
+    async def test_session_without_a_hash_is_flushed(self):
+        await login(self.scope, self.user)
+        del self.scope["session"][HASH_SESSION_KEY]
+
+        assert isinstance(await get_user(self.scope), AnonymousUser)
+        assert SESSION_KEY not in self.scope["session"]
+
     async def test_login_keeps_own_data_and_flushes_another_users(self):
         session = self.scope["session"]
         session["basket"] = 1
@@ -100,6 +132,20 @@ class AuthTests(TestCase):
 
         assert self.signals == []
         assert "user" not in self.scope
+
+    async def test_logout_leaves_a_scope_without_a_user_without_one(self):
+        await login(self.scope, self.user)
+        del self.scope["user"]
+
+        await logout(self.scope)
+
+        assert "user" not in self.scope
+        assert SESSION_KEY not in self.scope["session"]
+        assert self.signals == [("in", None, self.user)]
+
+    async def test_calls_are_awaitables_that_wrap_sync_code(self):
+        for call in (get_user, login, logout):
+            assert isinstance(call, DatabaseSyncToAsync)
 
     async def test_changed_password_flushes_the_session(self):
         await login(self.scope, self.user)

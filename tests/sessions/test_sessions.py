@@ -1,6 +1,7 @@
 """Cookies and sessions of scopes, as the contract with Channels tells them."""
 
 import datetime
+import time
 
 import pytest
 from django.contrib.sessions.backends.cache import SessionStore
@@ -52,6 +53,8 @@ async def test_scope_without_headers_is_an_error():
     [
         ({}, b"k=v; Path=/; SameSite=lax"),
         ({"value": 5}, b"k=5; Path=/; SameSite=lax"),
+        ({"value": b"v"}, b"k=v; Path=/; SameSite=lax"),
+        ({"value": 'a "b"'}, b'k="a \\"b\\""; Path=/; SameSite=lax'),
         ({"samesite": None, "path": None}, b"k=v"),
         (
             {"domain": "a.com", "secure": True, "httponly": True, "samesite": "Strict"},
@@ -83,6 +86,30 @@ async def test_expires_may_be_a_moment(is_aware):
 
     (field,) = [value for _, value in message["headers"]]
     assert b"Max-Age=3600" in field
+
+
+async def test_cookie_that_ends_after_some_time_says_so_twice(monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    message = {"headers": [(b"a", b"b")]}
+
+    CookieMiddleware.set_cookie(message, "k", "v", max_age=60)
+
+    field = (
+        b"k=v; expires=Thu, 01 Jan 1970 00:01:00 GMT; Max-Age=60; Path=/; SameSite=lax"
+    )
+    assert message["headers"] == [(b"a", b"b"), (b"Set-Cookie", field)]
+
+
+async def test_deleted_cookie_has_these_bytes():
+    message = {}
+
+    CookieMiddleware.delete_cookie(message, "k", path="/a", domain="a.com")
+
+    field = (
+        b'k=""; Domain=a.com; expires=Thu, 01-Jan-1970 00:00:00 GMT; Max-Age=0;'
+        b" Path=/a; SameSite=lax"
+    )
+    assert message["headers"] == [(b"Set-Cookie", field)]
 
 
 async def test_samesite_has_three_values():
@@ -174,6 +201,50 @@ async def test_unchanged_session_is_saved_only_if_the_setting_says(settings):
     settings.SESSION_SAVE_EVERY_REQUEST = True
     (sent,) = await Connection(answering(event), cookies=cookies).run()
     assert store.session_key.encode() in sent["headers"][0][1]
+
+
+async def test_cookie_of_the_session_follows_the_settings(settings):
+    settings.SESSION_COOKIE_NAME = "sid"
+    settings.SESSION_COOKIE_PATH = "/a"
+    settings.SESSION_COOKIE_DOMAIN = "a.com"
+    settings.SESSION_COOKIE_SECURE = True
+    settings.SESSION_COOKIE_HTTPONLY = False
+    settings.SESSION_COOKIE_SAMESITE = "Strict"
+    settings.SESSION_COOKIE_AGE = 100
+
+    (sent,) = await Connection(answering({"type": "websocket.accept"}, set_a)).run()
+
+    ((_, field),) = sent["headers"]
+    name, *parts = field.decode().split("; ")
+    assert name.startswith("sid=")
+    assert [part for part in parts if not part.startswith("expires=")] == [
+        "Domain=a.com",
+        "Max-Age=100",
+        "Path=/a",
+        "SameSite=Strict",
+        "Secure",
+    ]
+
+
+async def test_cookie_ends_with_the_browser_when_the_session_does(settings):
+    settings.SESSION_EXPIRE_AT_BROWSER_CLOSE = True
+    settings.SESSION_COOKIE_SAMESITE = False
+
+    (sent,) = await Connection(answering({"type": "websocket.accept"}, set_a)).run()
+
+    ((_, field),) = sent["headers"]
+    assert field.decode().split("; ")[1:] == ["HttpOnly", "Path=/"]
+
+
+async def test_types_of_events_that_save_can_be_added_to():
+    assert InstanceSessionWrapper.save_message_types[0] == "http.response.start"
+    assert [*InstanceSessionWrapper.save_message_types, "own"] == (
+        InstanceSessionWrapper.save_message_types + ["own"]  # noqa: RUF005 - by users
+    )
+    assert (
+        InstanceSessionWrapper.cookie_response_message_types
+        == InstanceSessionWrapper.save_message_types
+    )
 
 
 async def test_flushed_session_deletes_the_cookie(settings):

@@ -51,6 +51,83 @@ async def test_path_is_decoded_and_split():
 
 
 @pytest.mark.asyncio
+async def test_scope_has_what_the_client_offers():
+    client = WebsocketCommunicator(
+        Echo.as_asgi(),
+        "/a",
+        headers=[(b"origin", b"http://a")],
+        subprotocols=["v1"],
+        spec_version="2.5",
+    )
+
+    assert client.scope == {
+        "type": "websocket",
+        "path": "/a",
+        "query_string": b"",
+        "headers": [(b"origin", b"http://a")],
+        "subprotocols": ["v1"],
+        "spec_version": "2.5",
+    }
+    assert "spec_version" not in WebsocketCommunicator(Echo.as_asgi(), "/").scope
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("event", "text"),
+    [
+        ({"text": 5}, "Text frame payload is not str, it is <class 'int'>"),
+        ({"bytes": "a"}, "Binary frame payload is not bytes, it is <class 'str'>"),
+        ({}, "The response needs exactly one of 'text' or 'bytes'"),
+        (
+            {"text": "a", "bytes": b"a"},
+            "The response needs exactly one of 'text' or 'bytes'",
+        ),
+        ({"bytes": b"1"}, "JSON data is not a text frame, it is <class 'bytes'>"),
+    ],
+)
+async def test_frame_that_is_none_is_an_assertion(event, text):
+    async def application(scope, receive, send):
+        await send({"type": "websocket.send", **event})
+
+    client = WebsocketCommunicator(application, "/")
+
+    with pytest.raises(AssertionError, match=f"^{text}$"):
+        await client.receive_json_from()
+
+
+@pytest.mark.asyncio
+async def test_error_of_an_application_that_has_ended_is_raised_by_each_call():
+    async def failing(scope, receive, send):
+        raise RuntimeError("boom")
+
+    client = ApplicationCommunicator(failing, {"type": "x"})
+    with pytest.raises(RuntimeError, match="boom"):
+        await client.wait()
+
+    for call in (client.send_input({}), client.receive_output(), client.wait()):
+        with pytest.raises(RuntimeError, match="boom"):
+            await call
+    with pytest.raises(RuntimeError, match="boom"):
+        await client.receive_nothing()
+    with pytest.raises(RuntimeError, match="boom"):
+        client.stop()
+    client.stop(exceptions=False)
+
+
+@pytest.mark.asyncio
+async def test_receive_nothing_tells_whether_something_is_there():
+    client = WebsocketCommunicator(Echo.as_asgi(), "/")
+    await client.connect()
+    assert await client.receive_nothing(timeout=0.02, interval=0.01)
+
+    await client.send_to(text_data="a")
+
+    assert not await client.receive_nothing(timeout=20)
+    assert await client.receive_from() == "a"
+    await client.disconnect()
+
+
+@pytest.mark.asyncio
 async def test_frames_go_both_ways():
     client = WebsocketCommunicator(Echo.as_asgi(), "/")
     await client.connect()
@@ -146,6 +223,38 @@ async def test_close_of_the_consumers_own_is_shown_at_once_whatever_its_code():
     assert done, "the communicator waits for the application's end"
     assert shown.result() == {"type": "websocket.close", "code": 1011}
     await client.disconnect()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("client", ["websocket", "http"])
+async def test_exception_of_the_application_is_not_waited_for(client):
+    """A test that expects one takes no second for it, as with Channels."""
+
+    async def failing(scope, receive, send):
+        await receive()
+        raise RuntimeError("boom")
+
+    calls = {
+        "websocket": lambda: WebsocketCommunicator(failing, "/").connect(3600),
+        "http": lambda: HttpCommunicator(failing, "GET", "/").get_response(3600),
+    }
+    with pytest.raises(RuntimeError, match="boom"):
+        await asyncio.wait_for(calls[client](), timeout=20)
+
+
+@pytest.mark.asyncio
+async def test_output_of_an_application_that_ended_without_an_error_is_waited_for():
+    async def application(scope, receive, send):
+        loop = asyncio.get_running_loop()
+        loop.call_soon(lambda: loop.call_soon(asyncio.ensure_future, late(send)))
+
+    async def late(send):
+        await asyncio.sleep(0)
+        await send({"type": "late"})
+
+    client = ApplicationCommunicator(application, {"type": "x"})
+
+    assert await client.receive_output(timeout=20) == {"type": "late"}
 
 
 @pytest.mark.asyncio

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import msgpack
 from django.core.exceptions import ImproperlyConfigured
 
+from django_asgi_bridge.protocol.messages import check_message
+
 __all__ = ("Serializer", "registry")
 
 _MAX_ITEMS = 1_000_000
@@ -70,7 +72,12 @@ def _unpack(data: bytes) -> Any:
 
 
 def _dump(message: Any) -> bytes:
-    return json.dumps(message, allow_nan=False).encode()
+    try:
+        return json.dumps(message, allow_nan=False).encode()
+    except TypeError:
+        # Layers send what ASGI allows; of that, JSON has no bytes.
+        check_message(message, allows_bytes=False)
+        raise
 
 
 registry = _Registry(
