@@ -10,12 +10,12 @@ import contextlib
 import contextvars
 import time
 from collections.abc import Mapping
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
 from asgiref.compatibility import guarantee_single_callable
 
 from django_asgi_bridge.sockets.failure import FailureClose
+from django_asgi_bridge.testing.places import place_of
 from django_asgi_bridge.testing.worker import connections_of_test
 
 __all__ = ("ApplicationCommunicator",)
@@ -89,7 +89,7 @@ class ApplicationCommunicator:
         except TimeoutError:
             if self.future.done():
                 self.future.result()
-            place = _place_of(self.future)
+            place = place_of(self.future)
             await self._cancel()
             raise TimeoutError(
                 f"{self._name} sent nothing within {timeout:g} s; it waits in {place}"
@@ -128,7 +128,7 @@ class ApplicationCommunicator:
         """
         done, _ = await asyncio.wait([self.future], timeout=timeout)
         if not done:
-            place = _place_of(self.future)
+            place = place_of(self.future)
             await self._cancel()
             raise TimeoutError(
                 f"{self._name} did not end within {timeout:g} s; it waits in {place}"
@@ -176,25 +176,3 @@ def _in_test(application: Any) -> Any:
 
 def _name_of(application: Any) -> str:
     return str(getattr(application, "__qualname__", type(application).__qualname__))
-
-
-def _place_of(task: "asyncio.Future[Any]") -> str:
-    """Say in which functions a task waits, the innermost of the project last."""
-    waits: list[str] = []
-    step: Any = task.get_coro() if isinstance(task, asyncio.Task) else None
-    while step is not None:
-        frame = None
-        if isinstance(step, CoroutineType):
-            frame, step = step.cr_frame, step.cr_await
-        elif isinstance(step, GeneratorType):
-            frame, step = step.gi_frame, step.gi_yieldfrom
-        elif isinstance(step, AsyncGeneratorType):
-            frame, step = step.ag_frame, step.ag_await
-        else:
-            break
-        if frame is not None:
-            name = frame.f_code.co_qualname
-            waits.append(
-                f"{name} (line {frame.f_lineno} of {frame.f_code.co_filename})"
-            )
-    return " > ".join(waits[-3:]) or "code that cannot be looked into"
