@@ -189,7 +189,8 @@ class Socket:
             if not self._takes_cancel():
                 raise
         except BaseException:
-            self.state = SocketState.CLOSED
+            # Nor is anything else sent that waits behind it.
+            self.client_left()
             raise
         finally:
             self._is_sending = False
@@ -280,12 +281,13 @@ class Socket:
         except OSError as error:
             self._lose(error)
         except Exception as error:
-            self.state = SocketState.CLOSED
+            self.client_left()
             if not waiter.done():
                 waiter.set_exception(error)
-            return
-        if not waiter.done():
-            waiter.set_result(None)
+        finally:
+            # A writer that is cancelled has left its client: the handler goes on.
+            if not waiter.done():
+                waiter.set_result(None)
 
     # The end.
 
