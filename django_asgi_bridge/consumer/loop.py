@@ -101,6 +101,15 @@ class HandlerLoop:
                 "%s failed in its disconnect", type(self._consumer).__qualname__
             )
 
+    def takes_cancel(self) -> bool:
+        """Tell whether a cancellation was only that of a handler, by the grace time.
+
+        Handlers tell that themselves, except a sync one that went on: it was left.
+        """
+        task = asyncio.current_task()
+        own = [worker for worker in self._workers if worker.task is task]
+        return any(worker.takes_cancel() for worker in own)
+
     async def _handle_with_new_worker(self, message: Message) -> None:
         await self._handle_last(self._new_worker(), message)
 
