@@ -111,7 +111,11 @@ class ApplicationCommunicator:
         end = time.monotonic() + timeout
         while self.output_queue.empty() and time.monotonic() < end:
             await asyncio.sleep(interval)
-        return self.output_queue.empty()
+        is_silent = self.output_queue.empty()
+        if is_silent and self.future.done():
+            # Silent because it has failed.
+            self.future.result()
+        return is_silent
 
     async def wait(self, timeout: float = 1) -> None:
         """Wait for the application's end.
@@ -288,7 +292,8 @@ class WebsocketCommunicator(ApplicationCommunicator):
             _expect(part, "websocket.http.response.body")
             body += part.get("body", b"")
             more_body = part.get("more_body", False)
-        return {"status": start["status"], "headers": start["headers"], "body": body}
+        headers = start.get("headers", [])
+        return {"status": start["status"], "headers": headers, "body": body}
 
     async def send_to(
         self, text_data: str | None = None, bytes_data: bytes | None = None
