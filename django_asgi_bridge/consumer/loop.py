@@ -230,6 +230,9 @@ class HandlerLoop:
     # A client that left, with the policy "cancel".
 
     def _start_grace(self) -> None:
+        if self._is_ended:
+            # The clean-up runs already; it is not what the time is for.
+            return
         self._grace = asyncio.get_running_loop().call_later(
             self._consumer.disconnect_grace, self._lose_patience
         )

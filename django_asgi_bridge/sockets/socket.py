@@ -185,8 +185,11 @@ class Socket:
         except OSError as error:
             self._lose(error)
         except asyncio.CancelledError:
-            # A handler's own time-out, say, is no end of the connection.
             if not self._takes_cancel():
+                # A handler's own time-out, say, is no end of the connection, unless
+                # nobody knows now whether it was accepted.
+                if event["type"] != "websocket.send":
+                    self.client_left()
                 raise
         except BaseException:
             # Nor is anything else sent that waits behind it.

@@ -196,6 +196,34 @@ async def test_server_cancel_counts_after_a_handler_swallowed_an_earlier_one(lay
         await wire.end()
 
 
+async def test_client_that_leaves_during_the_clean_up_does_not_cut_it_off(layer):
+    """The policy ``cancel`` is for handlers of messages."""
+    is_ending, may_end = asyncio.Event(), asyncio.Event()
+
+    class Careful(Failing):
+        on_disconnect = "cancel"
+        disconnect_grace = 0.0
+
+        async def disconnect(self, code):
+            is_ending.set()
+            await may_end.wait()
+            await super().disconnect(code)
+
+    wire = await Wire(Careful.as_asgi()).open()
+    wire.say("x")
+    await wire.until(is_ending.is_set)
+    wire.push("disconnect", code=1001)
+    await wire.until(lambda: Echo.last.connection.inbox.end)
+    # A timer of 0 s would have run by then.
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    may_end.set()
+    with pytest.raises(RuntimeError, match="boom"):
+        await wire.end()
+
+    assert Echo.last.codes == [1011]
+
+
 # A layer that fails.
 
 

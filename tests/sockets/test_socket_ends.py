@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from django_asgi_bridge.protocol.websocket import SocketState
-from tests.sockets.test_socket import opened
+from tests.sockets.test_socket import Line, opened
 
 asynchronous = pytest.mark.asyncio
 
@@ -54,6 +54,25 @@ async def test_socket_stays_open_when_a_handler_gives_up_its_send():
 
     assert line.socket.state is SocketState.OPEN
     assert line.sent == ["next"]
+
+
+@asynchronous
+async def test_no_frame_is_sent_after_an_accept_that_was_cut_off():
+    """The server may not have had it, and takes no frames then."""
+    line = Line()
+    line.gate.clear()
+    own = asyncio.create_task(line.socket.send({"type": "websocket.accept"}))
+    await line.until(lambda: line.socket._is_sending)
+    line.frames("waits for the accept")
+
+    own.cancel()
+    await asyncio.wait([own])
+    line.gate.set()
+    await line.socket.close()
+
+    assert line.sent == []
+    assert line.socket.dropped == 1
+    assert line.socket.state is SocketState.CLOSED
 
 
 @asynchronous
