@@ -9,6 +9,8 @@ import contextvars
 import logging
 from collections.abc import Callable, Hashable
 
+from django.core.exceptions import ImproperlyConfigured
+
 from django_asgi_bridge.consumer.contract import Consumer
 from django_asgi_bridge.consumer.worker import HandlerWorker
 from django_asgi_bridge.exceptions import StopConsumer
@@ -20,6 +22,8 @@ __all__ = ("HandlerLoop",)
 
 logger = logging.getLogger("django_asgi_bridge.consumer")
 
+_POLICIES = ("finish", "cancel")
+
 
 class HandlerLoop:
     """Runs the handlers of one connection.
@@ -27,6 +31,9 @@ class HandlerLoop:
     Args:
         consumer: whose handlers they are.
         inbox: where the messages wait.
+
+    Raises:
+        ImproperlyConfigured: an option of the consumer is none that it can have.
 
     Attributes:
         message_type: of the message that was handled last.
@@ -45,6 +52,9 @@ class HandlerLoop:
     )
 
     def __init__(self, consumer: Consumer, inbox: Inbox) -> None:
+        _require(consumer, "concurrency", consumer.concurrency >= 1, "at least 1")
+        is_known = consumer.on_disconnect in _POLICIES
+        _require(consumer, "on_disconnect", is_known, "'finish' or 'cancel'")
         self._consumer = consumer
         self._inbox = inbox
         self._grace: asyncio.TimerHandle | None = None
@@ -249,3 +259,11 @@ class HandlerLoop:
                 cancelled,
                 dropped,
             )
+
+
+def _require(consumer: Consumer, name: str, holds: bool, expected: str) -> None:
+    if not holds:
+        raise ImproperlyConfigured(
+            f"{type(consumer).__qualname__}.{name} is {getattr(consumer, name)!r}: "
+            f"expected {expected}."
+        )

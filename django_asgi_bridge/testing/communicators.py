@@ -111,11 +111,10 @@ class ApplicationCommunicator:
         end = time.monotonic() + timeout
         while self.output_queue.empty() and time.monotonic() < end:
             await asyncio.sleep(interval)
-        is_silent = self.output_queue.empty()
-        if is_silent and self.future.done():
+        if self.output_queue.empty() and self.future.done():
             # Silent because it has failed.
             self.future.result()
-        return is_silent
+        return self.output_queue.empty()
 
     async def wait(self, timeout: float = 1) -> None:
         """Wait for the application's end.

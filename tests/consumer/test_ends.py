@@ -5,6 +5,7 @@ import contextlib
 import threading
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
 from django_asgi_bridge.exceptions import StopConsumer
 from django_asgi_bridge.generic.websocket import (
@@ -302,6 +303,20 @@ async def test_overflow_key_that_fails_for_a_frame_closes_with_1011(layer):
         await wire.end()
 
     assert wire.sent[-1] == {"type": "websocket.close", "code": 1011}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("concurrency", 0, "at least 1"),
+        ("on_disconnect", "cancell", "'finish' or 'cancel'"),
+    ],
+)
+async def test_option_that_cannot_be_is_named(option, value, expected, layer):
+    wrong = type("Wrong", (Echo,), {option: value})
+
+    with pytest.raises(ImproperlyConfigured, match=f"Wrong.{option} is .* {expected}"):
+        await Wire(wrong.as_asgi()).end()
 
 
 async def test_strict_events_reach_no_attribute_that_is_no_method(layer, caplog):
