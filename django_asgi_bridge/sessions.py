@@ -194,7 +194,10 @@ class InstanceSessionWrapper:
             and self._has_to_be_saved()
         ):
             is_empty = self.scope["session"].is_empty()
-            await self.save_session()
+            # An empty one would be a record that no cookie names; Channels makes it
+            # for HTTP.
+            if not is_empty or message["type"].startswith("http."):
+                await self.save_session()
             if message["type"] in self.cookie_response_message_types:
                 message = {**message, "headers": list(message.get("headers") or ())}
                 self._add_cookie(message, is_empty=is_empty)

@@ -98,7 +98,11 @@ class Connection:
         except StopConsumer:
             return
         except asyncio.CancelledError:
-            await self._end_in_time()
+            if self._loop.takes_cancel():
+                # A sync handler outlasted its client: nobody waits for it any more.
+                await self._end(self.inbox.end or _disconnect(_RESTART))
+                return
+            await self._end_in_time(_RESTART)
             raise
         except Exception as error:
             await self._fail(error)
@@ -137,9 +141,9 @@ class Connection:
         if is_strict is None:
             is_strict = bool(self._scope.get(STRICT_EVENTS))
         inbox.refuses = EventFilter(consumer, is_strict=is_strict)
-        self._layer = layer
         if hasattr(layer, "open_mailbox"):
             consumer.channel_name = await layer.open_mailbox(inbox)
+            self._layer = layer
         else:
             consumer.channel_name = await layer.new_channel()
             self._puller = asyncio.get_running_loop().create_task(self._pull(layer))
@@ -175,6 +179,11 @@ class Connection:
                     return
                 while not inbox.offer_client(message):
                     await inbox.wait_for_room()
+        except asyncio.CancelledError as error:
+            if not _is_being_cancelled():
+                # The server's own receive() was: nothing will come any more.
+                inbox.fail(error)
+            raise
         except Exception as error:
             inbox.fail(error)
 
@@ -197,7 +206,7 @@ class Connection:
                     await inbox.wait_for_room()
                 inbox.put_event(event, 1)
         except Exception as error:
-            inbox.fail(error)
+            inbox.break_off(error)
 
     # The end.
 
@@ -216,14 +225,20 @@ class Connection:
             exc_info=error,
             extra={"scope": self._scope, "message_type": loop.message_type},
         )
-        if socket is not None and socket.state is SocketState.OPEN:
-            with contextlib.suppress(Exception):
-                await socket.send(FailureClose(_INTERNAL_ERROR))
-        await self._end(_INTERNAL_ERROR)
+        try:
+            if socket is not None and socket.state is SocketState.OPEN:
+                with contextlib.suppress(Exception):
+                    await socket.send(FailureClose(_INTERNAL_ERROR))
+            await self._end(_disconnect(_INTERNAL_ERROR))
+        except asyncio.CancelledError:
+            # The client does not read the close, and the server has lost patience.
+            await self._end_in_time(_INTERNAL_ERROR)
+            raise
 
-    async def _end_in_time(self) -> None:
+    async def _end_in_time(self, code: int) -> None:
         """Let the consumer clean up although the server has cancelled its task."""
-        ending = asyncio.get_running_loop().create_task(self._end(_RESTART))
+        end = self._end(_disconnect(code))
+        ending = asyncio.get_running_loop().create_task(end)
         grace = self._consumer.disconnect_grace
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait([ending], timeout=grace)
@@ -238,25 +253,34 @@ class Connection:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([ending])
 
-    async def _end(self, code: int) -> None:
+    async def _end(self, message: Message) -> None:
         """Dispatch the disconnect that the server will not send any more, once."""
         self.inbox.is_disconnected = True
         if self.inbox.socket is not None:
             self.inbox.socket.client_left()
-            await self._loop.end(_disconnect(code))
+            await self._loop.end(message)
 
     async def _close(self) -> None:
-        """Give back everything the connection had."""
+        """Give back everything the connection had, also if that is cancelled."""
+        if self._layer is not None:
+            self._layer.close_mailbox(self._consumer.channel_name)
         tasks = [each for each in (self._reader, self._puller) if each is not None]
         for task in tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-        if hasattr(self._layer, "close_mailbox"):
-            self._layer.close_mailbox(self._consumer.channel_name)
-        if self.inbox.socket is not None:
-            await self.inbox.socket.close()
-        self.inbox.drop_all()
+        try:
+            if tasks:
+                await asyncio.wait(tasks)
+        finally:
+            try:
+                if self.inbox.socket is not None:
+                    await self.inbox.socket.close()
+            finally:
+                self.inbox.drop_all()
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _completed(message: Message) -> Message:

@@ -66,6 +66,8 @@ class EventFilter:
         handler = inspect.getattr_static(type(self._consumer), name, None)
         if handler is None:
             return f"the class has no method {name}()"
+        if not callable(getattr(type(self._consumer), name)):
+            return f"{name} is no method"
         if _is_ours(type(self._consumer), name):
             return f"{name}() is no handler for events"
         return ""

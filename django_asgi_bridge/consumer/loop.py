@@ -9,6 +9,8 @@ import contextvars
 import logging
 from collections.abc import Callable, Hashable
 
+from django.core.exceptions import ImproperlyConfigured
+
 from django_asgi_bridge.consumer.contract import Consumer
 from django_asgi_bridge.consumer.worker import HandlerWorker
 from django_asgi_bridge.exceptions import StopConsumer
@@ -27,6 +29,8 @@ Handlers that do not wait and have the next message there already, since they se
 themselves, say, would hold the loop for ever.
 """
 
+_POLICIES = ("finish", "cancel")
+
 
 class HandlerLoop:
     """Runs the handlers of one connection.
@@ -34,6 +38,9 @@ class HandlerLoop:
     Args:
         consumer: whose handlers they are.
         inbox: where the messages wait.
+
+    Raises:
+        ImproperlyConfigured: an option of the consumer is none that it can have.
 
     Attributes:
         message_type: of the message that was handled last.
@@ -52,6 +59,9 @@ class HandlerLoop:
     )
 
     def __init__(self, consumer: Consumer, inbox: Inbox) -> None:
+        _require(consumer, "concurrency", consumer.concurrency >= 1, "at least 1")
+        is_known = consumer.on_disconnect in _POLICIES
+        _require(consumer, "on_disconnect", is_known, "'finish' or 'cancel'")
         self._consumer = consumer
         self._inbox = inbox
         self._grace: asyncio.TimerHandle | None = None
@@ -107,6 +117,15 @@ class HandlerLoop:
             logger.exception(
                 "%s failed in its disconnect", type(self._consumer).__qualname__
             )
+
+    def takes_cancel(self) -> bool:
+        """Tell whether a cancellation was only that of a handler, by the grace time.
+
+        Handlers tell that themselves, except a sync one that went on: it was left.
+        """
+        task = asyncio.current_task()
+        own = [worker for worker in self._workers if worker.task is task]
+        return any(worker.takes_cancel() for worker in own)
 
     async def _handle_with_new_worker(self, message: Message) -> None:
         await self._handle_last(self._new_worker(), message)
@@ -235,6 +254,9 @@ class HandlerLoop:
     # A client that left, with the policy "cancel".
 
     def _start_grace(self) -> None:
+        if self._is_ended:
+            # The clean-up runs already; it is not what the time is for.
+            return
         self._grace = asyncio.get_running_loop().call_later(
             self._consumer.disconnect_grace, self._lose_patience
         )
@@ -251,3 +273,11 @@ class HandlerLoop:
                 cancelled,
                 dropped,
             )
+
+
+def _require(consumer: Consumer, name: str, holds: bool, expected: str) -> None:
+    if not holds:
+        raise ImproperlyConfigured(
+            f"{type(consumer).__qualname__}.{name} is {getattr(consumer, name)!r}: "
+            f"expected {expected}."
+        )

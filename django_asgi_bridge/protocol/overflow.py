@@ -73,7 +73,10 @@ class BoundedQueue(Generic[_T]):
 
     @property
     def left(self) -> int:
-        """How many items have waited and no longer do."""
+        """How many items entered before the one that has waited longest.
+
+        That is all, when none waits.
+        """
         return self.entered - len(self)
 
     def is_full(self, size: int = 0, bound: int | None = None) -> bool:
@@ -147,11 +150,18 @@ class LatestQueue(BoundedQueue[_T]):
 
     def __init__(self, bound: int, max_bytes: int | None = None) -> None:
         super().__init__(Overflow.LATEST_BY_KEY, bound, max_bytes)
-        # In order of entry.
-        self._latest: dict[Hashable, tuple[_T, int]] = {}
+        # In order of entry: the item, its size and how many entered before it.
+        self._latest: dict[Hashable, tuple[_T, int, int]] = {}
 
     def __len__(self) -> int:
         return len(self._latest)
+
+    @property
+    def left(self) -> int:
+        # Items leave from the middle, too: those count when all before them have left.
+        for _, _, earlier in self._latest.values():
+            return earlier
+        return self.entered
 
     def offer(
         self,
@@ -167,7 +177,7 @@ class LatestQueue(BoundedQueue[_T]):
         while self._latest and self.is_full(size, bound):
             self.take()
             self.dropped += 1
-        self._latest[key] = (item, size)
+        self._latest[key] = (item, size, self.entered)
         self.entered += 1
         self.bytes += size
         return True
@@ -177,12 +187,12 @@ class LatestQueue(BoundedQueue[_T]):
             key = next(iter(self._latest))
         except StopIteration:
             raise IndexError("nothing waits") from None
-        item, size = self._latest.pop(key)
+        item, size, _ = self._latest.pop(key)
         self.bytes -= size
         return item
 
     def take_first(self, suits: Callable[[_T], bool]) -> _T | None:
-        for key, (item, size) in self._latest.items():
+        for key, (item, size, _) in self._latest.items():
             if suits(item):
                 del self._latest[key]
                 self.bytes -= size

@@ -11,7 +11,8 @@ from django.apps import apps
 from django.urls.exceptions import Resolver404
 
 from django_asgi_bridge.auth import AuthMiddleware
-from django_asgi_bridge.conf import django_settings, get_config
+from django_asgi_bridge.conf import get_config
+from django_asgi_bridge.http.place import script_prefix, use_script_prefix
 from django_asgi_bridge.protocol.request import Refusal, check_request, split_path
 from django_asgi_bridge.routing.urlconf import current_urlconf
 from django_asgi_bridge.security.websocket import SameOriginValidator
@@ -51,8 +52,8 @@ class WebSocketSite:
         if refusal is not None:
             logger.warning("WebSocket refused: %s", refusal.reason)
             return await refuse(scope, receive, send, status=refusal.status)
-        root_path = django_settings.FORCE_SCRIPT_NAME or scope.get("root_path") or ""
-        _, path_info = split_path(scope["path"], root_path)
+        prefix = script_prefix(scope)
+        _, path_info = split_path(scope["path"], prefix)
         try:
             match = current_urlconf().resolve(path_info)
         except Resolver404:
@@ -62,6 +63,8 @@ class WebSocketSite:
                 extra={"status_code": 404, "scope": scope},
             )
             return await refuse(scope, receive, send, status=404)
+        # For reverse() in consumers, as in views.
+        use_script_prefix(prefix)
         ensure_lease()
         routed = {
             **scope,

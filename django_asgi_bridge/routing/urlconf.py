@@ -52,6 +52,12 @@ def _converted(pattern: Any) -> URLPattern | URLResolver:
             raise ImproperlyConfigured(
                 f"{pattern!r} in {PATTERNS} leads to a URLRouter: use include() there."
             )
+        if isinstance(pattern.callback, type) and hasattr(pattern.callback, "as_asgi"):
+            name = pattern.callback.__qualname__
+            raise ImproperlyConfigured(
+                f"{pattern!r} in {PATTERNS} leads to the class {name}: write "
+                f"{name}.as_asgi() there, which makes a consumer for each connection."
+            )
         return pattern
     if not isinstance(pattern, URLResolver):
         raise ImproperlyConfigured(

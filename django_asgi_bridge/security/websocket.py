@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import ParseResult, urlparse
 
+from django.http import parse_cookie
 from django.http.request import validate_host
 from django.utils.http import is_same_domain
 
@@ -94,7 +95,7 @@ class OriginValidator:
 
     def get_origin_port(self, origin: ParseResult) -> int | None:
         """Return an origin's port, its scheme's own where it names none."""
-        return origin.port or _DEFAULT_PORTS.get(origin.scheme)
+        return _port(origin)
 
 
 def AllowedHostsOriginValidator(application: App) -> OriginValidator:  # noqa: N802
@@ -172,12 +173,9 @@ class SameOriginValidator:
 
 
 def _objection_without_origin(scope: Scope) -> str:
-    name = str(django_settings.SESSION_COOKIE_NAME)
-    has_session = any(
-        part.strip().partition("=")[0] == name
-        for value in _values(scope, b"cookie")
-        for part in value.split(";")
-    )
+    # Parsed as where the session is looked for: white space around a name is none.
+    cookies = parse_cookie("; ".join(_values(scope, b"cookie")))
+    has_session = django_settings.SESSION_COOKIE_NAME in cookies
     return "it has a session cookie and no Origin" if has_session else ""
 
 
@@ -224,13 +222,19 @@ def _scheme(scope: Scope) -> str:
 def _site(origin: ParseResult) -> _Site | None:
     """Return what makes an origin (RFC 6454), or None if it is none."""
     is_bare = origin.path in ("", "/") and not (origin.query or origin.fragment)
-    port = origin.port or _DEFAULT_PORTS.get(origin.scheme)
+    port = _port(origin)
     if origin.hostname is None or port is None or not is_bare:
         return None
     if "@" in origin.netloc:
         return None
     scheme = {"ws": "http", "wss": "https"}.get(origin.scheme, origin.scheme)
     return scheme, origin.hostname.rstrip("."), port
+
+
+def _port(origin: ParseResult) -> int | None:
+    # 0 is a port of its own, though none that a browser opens.
+    port = origin.port
+    return _DEFAULT_PORTS.get(origin.scheme) if port is None else port
 
 
 def _values(scope: Scope, name: bytes) -> list[str]:

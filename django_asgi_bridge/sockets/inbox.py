@@ -7,7 +7,7 @@ events into it from any thread, without a task and without waiting.
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from django_asgi_bridge.protocol.overflow import BoundedQueue, Overflow, make_queue
@@ -103,8 +103,14 @@ class Inbox:
                 self._events.dropped += 1
             return True
         bound = self.bounds.layer_events or capacity
-        key = None if self._key_of is None else self._key_of(message)
         events = self._events
+        try:
+            key = self._key(message)
+        except Exception as error:
+            # Neither the sender nor the group's other members are to see it.
+            with self._lock:
+                events.dropped += 1
+            return self._call(self.break_off, error)
         with self._lock:
             dropped = events.dropped
             is_queued = events.offer(message, key, bound=bound)
@@ -129,6 +135,14 @@ class Inbox:
             self.has_notices = True
         self._call(self.wake)
 
+    def _key(self, message: Message) -> Hashable:
+        """Return what the consumer says that ``"latest_by_key"`` goes by."""
+        if self._key_of is None:
+            return None
+        key = self._key_of(message)
+        hash(key)
+        return key
+
     def _call(self, fn: Callable[..., None], *args: Any) -> bool:
         """Call on the loop's thread; tell whether there still is one."""
         if self._loop.is_closed():
@@ -151,7 +165,12 @@ class Inbox:
             # We have closed already.
             frames.dropped += 1
             return True
-        key = None if self._key_of is None else self._key_of(message)
+        try:
+            key = self._key(message)
+        except Exception as error:
+            frames.dropped += 1
+            self.break_off(error)
+            return True
         dropped = frames.dropped
         is_queued = frames.offer(message, key)
         if not is_queued and frames.policy is Overflow.BLOCK:
@@ -202,6 +221,11 @@ class Inbox:
         """Note that the server's ``receive`` raised."""
         self.error = error
         self.finish({"type": "websocket.disconnect", "code": 1006, "reason": ""})
+
+    def break_off(self, error: BaseException) -> None:
+        """Note that the connection cannot go on, though its client is there."""
+        self.error = error
+        self.stop(1011, "")
 
     def stop(self, code: int, reason: str) -> None:
         """Note that the socket has ended the connection from our side."""
@@ -268,13 +292,18 @@ class Inbox:
 
     def take_first(self, suits: Callable[[Message], bool]) -> Message | None:
         """Return the first message of either kind that suits, or None."""
-        message = self._frames.take_first(suits)
-        if message is None:
-            with self._lock:
-                message = self._events.take_first(suits)
-        if message is not None:
-            self._make_room()
-        return message
+        message: Message | None
+        for is_event in (self._is_event_next, not self._is_event_next):
+            if is_event:
+                with self._lock:
+                    message = self._events.take_first(suits)
+            else:
+                message = self._frames.take_first(suits)
+            if message is not None:
+                self._is_event_next = not is_event
+                self._make_room()
+                return message
+        return None
 
     def drop_frames(self) -> int:
         """Drop the client's messages that wait; return how many they were."""

@@ -190,11 +190,15 @@ class Socket:
         except OSError as error:
             self._lose(error)
         except asyncio.CancelledError:
-            # A handler's own time-out, say, is no end of the connection.
             if not self._takes_cancel():
+                # A handler's own time-out, say, is no end of the connection, unless
+                # nobody knows now whether it was accepted.
+                if event["type"] != "websocket.send":
+                    self.client_left()
                 raise
         except BaseException:
-            self.state = SocketState.CLOSED
+            # Nor is anything else sent that waits behind it.
+            self.client_left()
             raise
         finally:
             self._is_sending = False
@@ -285,12 +289,13 @@ class Socket:
         except OSError as error:
             self._lose(error)
         except Exception as error:
-            self.state = SocketState.CLOSED
+            self.client_left()
             if not waiter.done():
                 waiter.set_exception(error)
-            return
-        if not waiter.done():
-            waiter.set_result(None)
+        finally:
+            # A writer that is cancelled has left its client: the handler goes on.
+            if not waiter.done():
+                waiter.set_result(None)
 
     # The end.
 

@@ -117,6 +117,9 @@ class ApplicationCommunicator:
         end = time.monotonic() + timeout
         while self.output_queue.empty() and time.monotonic() < end:
             await asyncio.sleep(interval)
+        if self.output_queue.empty() and self.future.done():
+            # Silent because it has failed.
+            self.future.result()
         return self.output_queue.empty()
 
     async def wait(self, timeout: float = 1) -> None:

@@ -83,7 +83,8 @@ class WebsocketCommunicator(ApplicationCommunicator):
             expect_event(part, "websocket.http.response.body")
             body += part.get("body", b"")
             more_body = part.get("more_body", False)
-        return {"status": start["status"], "headers": start["headers"], "body": body}
+        headers = start.get("headers", [])
+        return {"status": start["status"], "headers": headers, "body": body}
 
     async def send_to(
         self, text_data: str | None = None, bytes_data: bytes | None = None

@@ -159,10 +159,18 @@ class Lease(Hold):
 
         The worker's running slot is free meanwhile, and other sync code of the
         same request runs on this same thread.
+
+        Raises:
+            RuntimeError: the loop was closed meanwhile.
         """
         trip = current_trip()
         if not self.is_direct or trip is None:
             return async_to_sync(make)(*args)
+        if trip.loop.is_closed():
+            raise RuntimeError(
+                "the event loop of this connection or request is closed: nothing can "
+                "be sent or awaited any more."
+            )
         context = contextvars.copy_context()
         call = CallBack(context, make(*args))
         asgiref_thread: Any = SyncToAsync.threadlocal

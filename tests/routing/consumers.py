@@ -1,6 +1,9 @@
 """A consumer that says what it knows of its route."""
 
+from django.urls import reverse as page_reverse
+
 from django_asgi_bridge.generic.websocket import AsyncJsonWebsocketConsumer
+from django_asgi_bridge.routing import reverse
 
 
 class Echo(AsyncJsonWebsocketConsumer):
@@ -11,6 +14,7 @@ class Echo(AsyncJsonWebsocketConsumer):
         await self.send_json(
             {
                 "kwargs": self.scope["url_route"]["kwargs"],
+                "urls": [page_reverse("page"), reverse("plain")],
                 "user": str(self.scope["user"]),
                 "headers": sorted(name.decode() for name, _ in self.scope["headers"]),
             }

@@ -13,6 +13,7 @@ from django_asgi_bridge.layers import InMemoryChannelLayer, channel_layers
 from django_asgi_bridge.routing import URLRouter, reverse
 from django_asgi_bridge.routing.urlconf import WebSocketURLconf
 from django_asgi_bridge.testing import WebsocketCommunicator
+from tests.routing.consumers import Echo
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db]
 
@@ -68,6 +69,8 @@ async def test_mounted_path_is_resolved_below_its_root():
     socket.scope["root_path"] = "/site"
 
     assert await socket.connect() == (True, None)
+    said = await socket.receive_json_from()
+    assert said["urls"] == ["/site/", "/site/ws/plain/"]
     await socket.disconnect()
 
 
@@ -161,3 +164,9 @@ async def test_routes_follow_the_setting(settings):
 async def test_entry_that_is_no_route_is_named(entry):
     with pytest.raises(ImproperlyConfigured, match="websocket_urlpatterns"):
         WebSocketURLconf([entry])
+
+
+async def test_class_in_the_place_of_an_application_is_named():
+    """Forgotten ``as_asgi()``: else each handshake would be a TypeError."""
+    with pytest.raises(ImproperlyConfigured, match=r"write Echo\.as_asgi\(\)"):
+        WebSocketURLconf([path("a/", Echo)])

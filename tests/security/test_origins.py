@@ -126,6 +126,7 @@ SAME = [
     ([b"null"], b"a.com", False),
     ([b""], b"a.com", False),
     ([b"http://a.com:99999"], b"a.com", False),
+    ([b"http://a.com:0"], b"a.com", False),
     ([b"file://"], b"a.com", False),
     ([b"http://a.com", b"http://a.com"], b"a.com", False),
     ([b"chrome-extension://a.com"], b"a.com", False),
@@ -147,9 +148,10 @@ async def test_own_pages_and_named_sites_are_let_in(
     assert expected or "WEBSOCKET_ORIGINS" in caplog.text
 
 
-async def test_session_cookie_without_an_origin_is_refused(settings, caplog):
+@pytest.mark.parametrize("form", ["{}=c", "a=b; {}=c", "{} =c", "a=b;\t{}\t= c"])
+async def test_session_cookie_without_an_origin_is_refused(form, settings, caplog):
     validator = SameOriginValidator(application)
-    cookie = f"a=b; {settings.SESSION_COOKIE_NAME}=c".encode()
+    cookie = form.format(settings.SESSION_COOKIE_NAME).encode()
 
     assert not await is_let_in(validator, host=b"a.com", cookie=cookie)
     assert await is_let_in(validator, host=b"a.com", cookie=b"a=b")

@@ -258,6 +258,23 @@ async def test_flushed_session_deletes_the_cookie(settings):
     assert b"Max-Age=0" in sent["headers"][0][1]
 
 
+@pytest.mark.parametrize("cookies", [b"", b"sessionid=whatever"])
+async def test_empty_session_is_no_record(cookies, settings):
+    """A visitor without one, or who signed out, leaves none that no cookie names."""
+    settings.SESSION_SAVE_EVERY_REQUEST = True
+    kept = []
+
+    def change(session):
+        session.flush()
+        kept.append(session)
+
+    event = {"type": "websocket.accept"}
+    (sent,) = await Connection(answering(event, change), cookies=cookies).run()
+
+    assert kept[0].session_key is None
+    assert bool(sent.get("headers")) is bool(cookies)
+
+
 async def test_session_that_was_deleted_meanwhile_is_suspicious(settings):
     store = SessionStore()
     store["a"] = 1

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from django_asgi_bridge.protocol.websocket import SocketState
-from tests.sockets.test_socket import opened
+from tests.sockets.test_socket import Line, opened
 
 asynchronous = pytest.mark.asyncio
 
@@ -57,6 +57,25 @@ async def test_socket_stays_open_when_a_handler_gives_up_its_send():
 
 
 @asynchronous
+async def test_no_frame_is_sent_after_an_accept_that_was_cut_off():
+    """The server may not have had it, and takes no frames then."""
+    line = Line()
+    line.gate.clear()
+    own = asyncio.create_task(line.socket.send({"type": "websocket.accept"}))
+    await line.until(lambda: line.socket._is_sending)
+    line.frames("waits for the accept")
+
+    own.cancel()
+    await asyncio.wait([own])
+    line.gate.set()
+    await line.socket.close()
+
+    assert line.sent == []
+    assert line.socket.dropped == 1
+    assert line.socket.state is SocketState.CLOSED
+
+
+@asynchronous
 async def test_close_is_sent_though_its_caller_gave_up():
     line = await opened()
     line.gate.clear()
@@ -85,6 +104,76 @@ async def test_handler_is_freed_when_the_client_is_given_up():
     assert line.stops == [1013]
     assert own.cancelling() == 0
     assert line.socket.state is SocketState.CLOSED
+
+
+@asynchronous
+async def test_handler_is_freed_when_the_writer_sends_for_it():
+    """A frame went first, so the handler's own one is the writer's to send."""
+    line = await opened(send_timeout=0.001)
+    line.gate.clear()
+
+    async def send(event):
+        await (asyncio.Event() if event["text"] == "never read" else line.gate).wait()
+
+    line.socket._send = send
+    line.frames("first")
+    own = asyncio.create_task(line.say("never read"))
+    await line.until(lambda: line.socket._line)
+    line.gate.set()
+    async with asyncio.timeout(20):
+        await own
+
+    assert line.stops == [1013]
+
+
+@asynchronous
+@pytest.mark.parametrize("is_first", [True, False], ids=["own", "in line"])
+async def test_nothing_is_sent_behind_a_send_that_failed(is_first, caplog):
+    """The handler that sent it has the error; frames that waited are counted."""
+    line = await opened()
+    line.gate.clear()
+    calls = []
+
+    async def send(event):
+        calls.append(event["text"])
+        await line.gate.wait()
+        if event["text"] == "own":
+            raise ValueError("the server's own")
+
+    line.socket._send = send
+    if not is_first:
+        line.frames("first")
+    own = asyncio.create_task(line.say("own"))
+    await line.until(lambda: line.socket._line or calls == ["own"])
+    line.frames("behind it")
+    line.gate.set()
+    with pytest.raises(ValueError, match="the server's own"):
+        await own
+    await line.socket.close()
+
+    assert calls == (["own"] if is_first else ["first", "own"])
+    assert line.socket.dropped == 1
+    assert not caplog.records
+
+
+@asynchronous
+async def test_own_send_does_not_overtake_frames_when_others_are_replaced():
+    """Frames that the latest of their key replaces leave from the line's middle."""
+    line = await opened(outgoing_overflow="latest_by_key")
+    line.gate.clear()
+    line.frames("under way")
+    for text, key in (("a", "one"), ("b", "two")):
+        line.socket.put_frame({"type": "websocket.send", "text": text}, key)
+    own = asyncio.create_task(line.say("own"))
+    await line.until(lambda: line.socket._line)
+
+    for text in ("b2", "b3"):
+        line.socket.put_frame({"type": "websocket.send", "text": text}, "two")
+    line.gate.set()
+    await own
+    await line.until(lambda: len(line.sent) == 4)
+
+    assert line.sent == ["under way", "a", "own", "b3"]
 
 
 @asynchronous

@@ -258,6 +258,32 @@ async def test_output_of_an_application_that_ended_without_an_error_is_waited_fo
 
 
 @pytest.mark.asyncio
+async def test_silence_of_an_application_that_failed_is_its_error():
+    async def failing(scope, receive, send):
+        await receive()
+        raise RuntimeError("boom")
+
+    client = WebsocketCommunicator(failing, "/")
+    await client.send_input({"type": "websocket.connect"})
+    with pytest.raises(RuntimeError, match="boom"):
+        await client.receive_nothing()
+
+
+@pytest.mark.asyncio
+async def test_refusal_may_come_without_headers():
+    """ASGI: they are optional."""
+
+    async def refusing(scope, receive, send):
+        await send({"type": "websocket.http.response.start", "status": 403})
+        await send({"type": "websocket.http.response.body", "body": b"no"})
+
+    client = WebsocketCommunicator(refusing, "/")
+
+    assert await client.connect() == (False, 403)
+    assert client.denial == {"status": 403, "headers": [], "body": b"no"}
+
+
+@pytest.mark.asyncio
 async def test_application_runs_in_an_empty_context():
     seen = []
 

@@ -11,7 +11,15 @@ from asgiref.local import Local
 from django_asgi_bridge.exceptions import PoolBusy
 from django_asgi_bridge.threads.driver import detached_tasks, drive
 from django_asgi_bridge.threads.worker import PoolLease
-from tests.threads.support import Call, make_lease, run, served, until, wait
+from tests.threads.support import (
+    Call,
+    make_lease,
+    run,
+    served,
+    until,
+    wait,
+    wait_until_idle,
+)
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
 
@@ -359,6 +367,37 @@ def test_cancelled_request_cancels_what_its_parked_worker_waits_for(pool):
 
     run(main())
     assert seen == ["inner", "outer"]
+
+
+def test_call_async_of_a_call_that_outlived_its_loop_is_an_error(pool):
+    """Nobody would ever answer: the worker must not wait for ever."""
+    gate = Gate()
+    errors = []
+
+    async def request(lease):
+        async def inner():
+            """Do nothing."""
+
+        def outer():
+            gate()
+            try:
+                lease.call_async(inner)
+            except RuntimeError as error:
+                errors.append(str(error))
+
+        lease.detach_after = 0.0
+        await lease.run(outer)
+
+    async def main():
+        task = start(pool, request)
+        await gate.is_entered()
+        await cancelled(task)
+
+    run(main())
+    gate.opened.set()
+    wait_until_idle(pool)
+
+    assert "is closed" in errors[0]
 
 
 def test_cancelled_while_a_parked_worker_runs_nested_code_detaches(pool):

@@ -206,10 +206,12 @@ class PoolMachine(RuleBasedStateMachine):
     def end_everything(self):
         for lease in self.known:
             self.pool.close(lease)
-        while self.busy():
+        # One that wakes may have a job to announce although none runs.
+        while self.busy() or self.pool._sleepers.waking is not None:
             if self.pool._sleepers.waking is not None:
                 self.wake_up()
-            self.busy()[0].finish(has_open_work=False)
+            else:
+                self.busy()[0].finish(has_open_work=False)
         for job in self.jobs:
             was_dropped = (job in self.refused) + (job in self.withdrawn)
             assert job.executions + was_dropped == 1
