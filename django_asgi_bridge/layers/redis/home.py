@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from django_asgi_bridge.exceptions import LayerUnavailable
@@ -16,7 +18,7 @@ from django_asgi_bridge.layers.redis.session import Session
 from django_asgi_bridge.layers.redis.subscriber import Subscriber
 from django_asgi_bridge.types import Mailbox
 
-__all__ = ("Counts", "Home", "Member")
+__all__ = ("Counts", "Home", "Lane", "Member")
 
 logger = logging.getLogger("django_asgi_bridge.layers")
 
@@ -34,6 +36,37 @@ class Member(NamedTuple):
 
     mailbox: Mailbox
     capacity: int
+
+
+class Lane:
+    """A reader of one list, which asks for one message after the other.
+
+    Attributes:
+        name: of the reader, in Redis.
+        number: of the message that it asks for; the same until it has got it.
+    """
+
+    __slots__ = ("name", "number")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.number = 1
+
+
+class _Line:
+    """Those here who receive from one list.
+
+    Attributes:
+        waiters: who waits for a message.
+        lanes: that nobody uses now.
+    """
+
+    __slots__ = ("lanes", "users", "waiters")
+
+    def __init__(self) -> None:
+        self.waiters: list[asyncio.Future[None]] = []
+        self.lanes: list[Lane] = []
+        self.users = 0
 
 
 class Counts:
@@ -78,11 +111,15 @@ class Home:
         self._groups: dict[str, dict[str, Member]] = {}
         self._groups_of: dict[str, set[str]] = {}
         self._arrivals = Arrivals(self._on_lost, self.loop.call_later)
-        # Lists that somebody here receives from, and who waits for each.
-        self._lists: OrderedDict[str, list[asyncio.Future[None]]] = OrderedDict()
+        # Lists that somebody here receives from.
+        self._lists: OrderedDict[str, _Line] = OrderedDict()
+        self._lanes = itertools.count()
         # How often a list was heard of: it may be while a receiver looks into it.
         self._rings = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        # One for each reader that asks Redis now.
+        self._askings: set[asyncio.Future[None]] = set()
+        self.is_closed = False
         self._subscribers = [
             Subscriber(
                 client,
@@ -124,10 +161,7 @@ class Home:
         if is_first:
             await self._subscribe("group", group)
         else:
-            # The first one may still wait for it.
-            await self._subscribers[self.session.shard_of(group)].settled(
-                self.session.key("group", group)
-            )
+            await self._settled("group", group)
 
     def leave(self, group: str, channel: str) -> None:
         """Let a consumer here receive it no longer."""
@@ -147,17 +181,33 @@ class Home:
 
     # Lists.
 
-    async def listen(self, channel: str) -> None:
-        """Be woken when a message comes into a list."""
-        if channel in self._lists:
-            self._lists.move_to_end(channel)
-            return
-        self._lists[channel] = []
-        await self._subscribe("wake", channel)
-        for name, waiters in list(self._lists.items()):
+    @asynccontextmanager
+    async def reading(self, channel: str) -> AsyncIterator[Lane]:
+        """Give a lane of a list; its reader is woken when a message comes into it."""
+        is_first = channel not in self._lists
+        line = self._lists.setdefault(channel, _Line())
+        self._lists.move_to_end(channel)
+        line.users += 1
+        lane = line.lanes.pop() if line.lanes else self._new_lane()
+        try:
+            await self._listen(channel, is_first=is_first)
+            yield lane
+        finally:
+            line.users -= 1
+            line.lanes.append(lane)
+
+    def _new_lane(self) -> Lane:
+        return Lane(f"{self.id}.{next(self._lanes)}")
+
+    async def _listen(self, channel: str, *, is_first: bool) -> None:
+        if is_first:
+            await self._subscribe("wake", channel)
+        else:
+            await self._settled("wake", channel)
+        for name, line in list(self._lists.items()):
             if len(self._lists) <= _MAX_KNOWN:
                 break
-            if not waiters:
+            if not line.users:
                 del self._lists[name]
                 self._in_background(self._unsubscribe("wake", name))
 
@@ -174,7 +224,7 @@ class Home:
         """
         if rings != self._rings:
             return
-        waiters = self._lists.setdefault(channel, [])
+        waiters = self._lists[channel].waiters
         waiter = self.loop.create_future()
         waiters.append(waiter)
         try:
@@ -182,25 +232,52 @@ class Home:
         finally:
             waiters.remove(waiter)
 
-    async def take(self, channel: str) -> bytes | None:
-        """Take a message out of a list; one that comes too late goes back."""
-        taking = asyncio.ensure_future(self.session.pop(channel))
+    async def take(self, channel: str, lane: Lane) -> bytes | None:
+        """Take a message out of a list; one that comes too late goes back.
+
+        Raises:
+            LayerUnavailable: Redis does not answer. It may have taken the message:
+                the lane gets it the next time.
+        """
+        asking = self.loop.create_future()
+        self._askings.add(asking)
+        try:
+            return await self._take(channel, lane)
+        finally:
+            self._askings.discard(asking)
+            asking.set_result(None)
+
+    async def _take(self, channel: str, lane: Lane) -> bytes | None:
+        taking = asyncio.ensure_future(
+            self.session.pop(channel, lane.name, lane.number)
+        )
         try:
             data, expired = await asyncio.shield(taking)
         except asyncio.CancelledError:
             # Shielded: a second cancel would lose the message.
-            await asyncio.shield(self._in_background(self._give_back(channel, taking)))
+            giving = self._in_background(self._give_back(channel, lane, taking))
+            await asyncio.shield(giving)
             raise
         self._counts.expired += expired
+        lane.number += data is not None
         return data
 
     async def _give_back(
-        self, channel: str, taking: asyncio.Future[tuple[bytes | None, int]]
+        self,
+        channel: str,
+        lane: Lane,
+        taking: asyncio.Future[tuple[bytes | None, int]],
     ) -> None:
         try:
-            data, expired = await taking
+            await asyncio.wait([taking])
+            if taking.cancelled():
+                # At a loop's end everything is, and Redis may have answered.
+                data, expired = await self.session.pop(channel, lane.name, lane.number)
+            else:
+                data, expired = taking.result()
             self._counts.expired += expired
             if data is not None:
+                lane.number += 1
                 await self.session.put_back(channel, data, self._expiry)
         except LayerUnavailable as error:
             logger.warning(
@@ -215,9 +292,8 @@ class Home:
         kind, _, name = key[len(self.session.prefix) + 1 :].partition(":")
         if kind == "wake":
             self._rings += 1
-            for waiter in self._lists.get(name, ()):
-                if not waiter.done():
-                    waiter.set_result(None)
+            if name in self._lists:
+                _wake(self._lists[name].waiters)
             return
         try:
             envelope = self._envelopes.open(data, name if kind == "group" else None)
@@ -226,8 +302,11 @@ class Home:
             logger.warning("what came for %r is left out: %s", key, error)
             return
         if kind == "group":
-            self._arrivals.note(name, envelope.sender, envelope.number)
             members = list(self._groups.get(name, {}).values())
+            if not self._arrivals.note(name, envelope.sender, envelope.number):
+                # Once told as lost it stays so: the numbers add up.
+                self._counts.dropped += len(members)
+                return
         else:
             member = self._mailboxes.get(envelope.name)
             members = [] if member is None else [member]
@@ -238,12 +317,13 @@ class Home:
         if envelope.kind is Kind.FRAME:
             frame = {"type": "websocket.send", **message}
             taken = sum(
-                each.mailbox.put_frame(frame, envelope.name) for each in members
+                _is_put(each.mailbox.put_frame, frame, envelope.name)
+                for each in members
             )
         elif envelope.kind is Kind.EVENT:
             copied: Any = dict if is_flat(message) else isolated
             taken = sum(
-                each.mailbox.put_event(copied(message), each.capacity)
+                _is_put(each.mailbox.put_event, copied(message), each.capacity)
                 for each in members
             )
         elif members:
@@ -275,17 +355,23 @@ class Home:
             }
             if on_shard:
                 member.mailbox.note_gap(on_shard)
+        self._wake_all()
+
+    def _wake_all(self) -> None:
         self._rings += 1
-        for waiters in self._lists.values():
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+        for line in self._lists.values():
+            _wake(line.waiters)
 
     # Subscriptions.
 
     async def _subscribe(self, kind: str, name: str) -> None:
         subscriber = self._subscribers[self.session.shard_of(name)]
         await subscriber.subscribe(self.session.key(kind, name))
+
+    async def _settled(self, kind: str, name: str) -> None:
+        """Wait for a subscription that somebody else here may still wait for."""
+        subscriber = self._subscribers[self.session.shard_of(name)]
+        await subscriber.settled(self.session.key(kind, name))
 
     async def _unsubscribe(self, kind: str, name: str) -> None:
         subscriber = self._subscribers[self.session.shard_of(name)]
@@ -305,14 +391,42 @@ class Home:
             await self.loop.create_future()
         finally:
             self._on_end()
-            for task in tuple(self._tasks):
-                task.cancel()
+            self.is_closed = True
+            self._wake_all()
+            await self._finish()
             for subscriber in self._subscribers:
                 with contextlib.suppress(Exception):
                     await subscriber.close()
             await self.session.close()
 
+    async def _finish(self) -> None:
+        """Let what was begun end: a message that was taken would be lost."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2 * self.session.timeout):
+                while self._tasks or self._askings:
+                    await asyncio.wait({*self._tasks, *self._askings})
+        tasks = set(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
     async def close(self) -> None:
         """Close the connections, on this loop."""
         self._keeper.cancel()
         await asyncio.wait([self._keeper])
+
+
+def _is_put(put: Callable[[Any, Any], bool], message: Any, bound: Any) -> bool:
+    """Give a member its message; what fails there is no matter of the others."""
+    try:
+        return put(message, bound)
+    except Exception:
+        logger.exception("a consumer could not be given its message")
+        return False
+
+
+def _wake(waiters: list[asyncio.Future[None]]) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)

@@ -20,9 +20,8 @@ from django_asgi_bridge.layers.base import BaseChannelLayer, require_message
 from django_asgi_bridge.layers.broadcast import MISSING, broadcast_payload
 from django_asgi_bridge.layers.redis.background import Background
 from django_asgi_bridge.layers.redis.envelopes import Envelope, Envelopes, Kind
-from django_asgi_bridge.layers.redis.home import Counts, Home
+from django_asgi_bridge.layers.redis.home import Counts, Home, Lane
 from django_asgi_bridge.layers.redis.hosts import check_hosts
-from django_asgi_bridge.layers.redis.numbering import Numbering
 from django_asgi_bridge.layers.redis.serializers import registry
 from django_asgi_bridge.layers.redis.session import Session
 from django_asgi_bridge.layers.stats import LayerStats
@@ -38,6 +37,11 @@ _LIVE = re.compile(r"specific\.live\.([0-9a-f]{16})!")
 
 _LOOK_AGAIN = 5.0
 """Seconds after which a receiver looks into its list without having been woken."""
+
+_ASK_AGAIN = 1.0
+"""Seconds after which a receiver asks again that Redis has not answered."""
+
+_OVERFLOWS = ("drop_newest", "drop_oldest")
 
 
 class RedisChannelLayer(BaseChannelLayer):
@@ -55,6 +59,10 @@ class RedisChannelLayer(BaseChannelLayer):
         channel_capacity: capacities by glob or compiled regular expression.
         symmetric_encryption_keys: secrets; the first encrypts, all decrypt.
         serializer_format: ``"msgpack"``, ``"json"`` or one that was registered.
+        overflow: what goes when a list is full. ``"drop_newest"``: what is sent, and
+            ``send()`` raises ``ChannelFull``. ``"drop_oldest"``: what waits longest,
+            which suits readers to whom old news is worth least. Consumers' inboxes
+            have ``Bounds`` of their own.
         max_message_size: bytes of one message. 2 MiB: twice what the specification
             of channel layers asks for.
         connections: that one event loop may open to one server, beside the one that
@@ -79,6 +87,7 @@ class RedisChannelLayer(BaseChannelLayer):
         symmetric_encryption_keys: Sequence[str | bytes] = (),
         serializer_format: str = "msgpack",
         *,
+        overflow: str = "drop_newest",
         max_message_size: int = 2 * 1024 * 1024,
         connections: int = 10,
         timeout: float = 5.0,
@@ -89,6 +98,7 @@ class RedisChannelLayer(BaseChannelLayer):
         super().__init__(expiry, capacity, channel_capacity)
         self.hosts = check_hosts(hosts)
         self.prefix = prefix
+        self.overflow = _checked_overflow(overflow)
         self.group_expiry = group_expiry
         self.timeout = timeout
         self._connections = connections
@@ -101,7 +111,6 @@ class RedisChannelLayer(BaseChannelLayer):
         self._lock = threading.Lock()
         self._homes: dict[asyncio.AbstractEventLoop, Home] = {}
         self._background = Background(self._make_session)
-        self._numbering = Numbering()
         self._counts = Counts()
 
     def stats(self) -> LayerStats:
@@ -136,7 +145,6 @@ class RedisChannelLayer(BaseChannelLayer):
         if live is not None:
             await self._send_live(live[1], channel, Kind.EVENT, message)
         elif not await self._store(channel, message):
-            self._counts.dropped += 1
             raise ChannelFull(
                 f"channel {channel!r} is full: its capacity is "
                 f"{self.get_capacity(channel)} waiting messages."
@@ -149,6 +157,7 @@ class RedisChannelLayer(BaseChannelLayer):
         cancelled ``receive()`` takes none. While Redis is away it waits on.
 
         Raises:
+            LayerUnavailable: the layer was closed meanwhile.
             RuntimeError: a consumer reads the channel.
             TypeError: the name is not valid.
         """
@@ -159,26 +168,18 @@ class RedisChannelLayer(BaseChannelLayer):
                 "new_channel() instead."
             )
         home = self._home()
-        await home.listen(channel)
-        while True:
-            rings = home.rings
-            try:
-                data = await home.take(channel)
-            except LayerUnavailable:
-                await home.woken(channel, rings, _LOOK_AGAIN / 5)
-                continue
-            if data is None:
-                await home.woken(channel, rings, _LOOK_AGAIN)
-                continue
-            try:
-                envelope = self._envelopes.open(data, channel)
-            except Exception as error:
-                self._counts.poisoned += 1
-                logger.warning("a message in %r is left out: %s", channel, error)
-                continue
-            self._counts.delivered += 1
-            message: dict[str, Any] = envelope.message
-            return message
+        async with home.reading(channel) as lane:
+            while True:
+                data = await _next(home, channel, lane)
+                try:
+                    envelope = self._envelopes.open(data, channel)
+                except Exception as error:
+                    self._counts.poisoned += 1
+                    logger.warning("a message in %r is left out: %s", channel, error)
+                    continue
+                self._counts.delivered += 1
+                message: dict[str, Any] = envelope.message
+                return message
 
     async def new_channel(self, prefix: str = "specific.") -> str:
         """Return a channel name that nobody else has."""
@@ -216,10 +217,16 @@ class RedisChannelLayer(BaseChannelLayer):
         self._check(message, "Message")
         self.require_valid_group_name(group)
         members = await self._publish(group, Kind.EVENT, message)
+        failed: LayerUnavailable | None = None
         for channel in members:
             self._counts.sent += 1
-            if not await self._store(channel, message):
-                self._counts.dropped += 1
+            try:
+                await self._store(channel, message)
+            except LayerUnavailable as error:
+                # The others' lists may be on servers that answer.
+                failed = error
+        if failed is not None:
+            raise failed
 
     async def group_broadcast(
         self,
@@ -290,16 +297,20 @@ class RedisChannelLayer(BaseChannelLayer):
 
     def _seal(self, kind: Kind, name: str, message: Any) -> bytes:
         """Return the envelope of a message to one channel: these have no numbers."""
-        return self._envelopes.seal(Envelope(kind, bytes(8), 0, name, message))
+        body = self._envelopes.body(name, message)
+        return self._envelopes.seal(Envelope(kind, bytes(8), 0, name, body))
 
     async def _publish(self, group: str, kind: Kind, message: Any) -> list[str]:
-        sender, number = self._numbering.next(group)
-        envelope = Envelope(kind, sender, number, group, message)
-        data = self._envelopes.seal(envelope)
+        # What is refused here has no number, for it would be told as lost.
+        body = self._envelopes.body(group, message)
         since = time.time() - self.group_expiry
-        members: list[str] = await self._do(
-            lambda session: session.publish_to_group(group, data, since)
-        )
+
+        async def publish(session: Session) -> list[str]:
+            sender, number = session.numbering.next(group)
+            data = self._envelopes.seal(Envelope(kind, sender, number, group, body))
+            return await session.publish_to_group(group, data, since)
+
+        members: list[str] = await self._do(publish)
         return members
 
     async def _send_live(
@@ -311,10 +322,14 @@ class RedisChannelLayer(BaseChannelLayer):
     async def _store(self, channel: str, message: Any) -> bool:
         data = self._seal(Kind.EVENT, channel, message)
         capacity = self.get_capacity(channel)
-        is_stored, expired = await self._do(
-            lambda session: session.push(channel, data, self.expiry, capacity)
+        drops_oldest = self.overflow == "drop_oldest"
+        is_stored, expired, dropped = await self._do(
+            lambda session: session.push(
+                channel, data, self.expiry, capacity, drops_oldest=drops_oldest
+            )
         )
         self._counts.expired += expired
+        self._counts.dropped += dropped
         return bool(is_stored)
 
     async def _change(self, group: str, channel: str, kind: Kind) -> None:
@@ -377,6 +392,34 @@ class RedisChannelLayer(BaseChannelLayer):
             if home.has(channel):
                 return home
         return None
+
+
+async def _next(home: Home, channel: str, lane: Lane) -> bytes:
+    """Return the next message of a list; wait for one, and for Redis."""
+    while True:
+        rings, patience = home.rings, _LOOK_AGAIN
+        try:
+            data = await home.take(channel, lane)
+        except LayerUnavailable:
+            if home.is_closed:
+                raise
+            data, patience = None, _ASK_AGAIN
+        if data is not None:
+            return data
+        if home.is_closed:
+            raise LayerUnavailable(
+                f"the layer was closed while receive() waited for {channel!r}."
+            )
+        await home.woken(channel, rings, patience)
+
+
+def _checked_overflow(overflow: str) -> str:
+    if overflow not in _OVERFLOWS:
+        raise ImproperlyConfigured(
+            f"overflow is {overflow!r}; expected one of "
+            f"{', '.join(map(repr, _OVERFLOWS))}."
+        )
+    return overflow
 
 
 def _refuse(option: str) -> None:
