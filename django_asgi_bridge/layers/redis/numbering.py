@@ -30,7 +30,10 @@ class Numbering:
             if self._pid != os.getpid():
                 self._pid = os.getpid()
                 self._last.clear()
-            sender, last = self._last.pop(group, None) or (secrets.token_bytes(8), 0)
+            if group in self._last:
+                sender, last = self._last.pop(group)
+            else:
+                sender, last = secrets.token_bytes(8), 0
             self._last[group] = sender, last + 1
             if len(self._last) > _MAX_GROUPS:
                 self._last.popitem(last=False)

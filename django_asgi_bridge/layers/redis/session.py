@@ -90,6 +90,7 @@ class Session:
         self.prefix = prefix
         self.numbering = Numbering()
         self.timeout = timeout
+        self._is_closed = False
         self.clients = [
             connect(host, connections=connections + 1, timeout=timeout)
             for host in hosts
@@ -216,7 +217,8 @@ class Session:
                     await client.delete(*keys)
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; who waits for one, or for an answer, gets an error."""
+        self._is_closed = True
         for client in self.clients:
             await disconnect(client)
 
@@ -234,6 +236,8 @@ class Session:
                 "message was not sent."
             ) from error
         try:
+            if self._is_closed:
+                raise LayerUnavailable("the layer was closed; the message was not sent.")
             yield self.clients[index]
         except (TimeoutError, RedisError, OSError) as error:
             raise LayerUnavailable(

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -105,8 +106,8 @@ class Sentinel(RedisServer):
         )
         return ["redis-server", str(path), "--sentinel"]
 
-    def master(self) -> dict[str, str]:
+    def master(self) -> dict[str, Any]:
         """Return what it knows of the master."""
         with contextlib.closing(self.client()) as client:
-            found: dict[str, str] = client.sentinel_master("site")
-            return found
+            found: Any = client.sentinel_master("site")
+            return dict(found)
