@@ -222,7 +222,7 @@ class Home:
         Args:
             rings: as they were before the list was found empty.
         """
-        if rings != self._rings:
+        if rings != self._rings or self.is_closed:
             return
         waiters = self._lists[channel].waiters
         waiter = self.loop.create_future()

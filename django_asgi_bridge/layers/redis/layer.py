@@ -396,21 +396,18 @@ class RedisChannelLayer(BaseChannelLayer):
 
 async def _next(home: Home, channel: str, lane: Lane) -> bytes:
     """Return the next message of a list; wait for one, and for Redis."""
-    while True:
+    while not home.is_closed:
         rings, patience = home.rings, _LOOK_AGAIN
         try:
             data = await home.take(channel, lane)
         except LayerUnavailable:
-            if home.is_closed:
-                raise
             data, patience = None, _ASK_AGAIN
         if data is not None:
             return data
-        if home.is_closed:
-            raise LayerUnavailable(
-                f"the layer was closed while receive() waited for {channel!r}."
-            )
         await home.woken(channel, rings, patience)
+    raise LayerUnavailable(
+        f"the layer was closed while receive() waited for {channel!r}."
+    )
 
 
 def _checked_overflow(overflow: str) -> str:

@@ -1,6 +1,7 @@
 """The commands of a layer, over the connections of one event loop."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -67,6 +68,8 @@ end
 """
 _DEADLINE = 14
 _SCANNED = 500
+_GRACE = 2.0
+"""Seconds that commands under way have to end when the session is closed."""
 
 
 class Session:
@@ -90,6 +93,7 @@ class Session:
         self.prefix = prefix
         self.numbering = Numbering()
         self.timeout = timeout
+        self._connections = connections
         self._is_closed = False
         self.clients = [
             connect(host, connections=connections + 1, timeout=timeout)
@@ -217,8 +221,14 @@ class Session:
                     await client.delete(*keys)
 
     async def close(self) -> None:
-        """Close the connections; who waits for one, or for an answer, gets an error."""
+        """Close the connections; who waits for one, or too long, gets an error."""
         self._is_closed = True
+        with contextlib.suppress(TimeoutError):
+            # redis-py takes it badly when a connection in use is closed.
+            async with asyncio.timeout(_GRACE):
+                for turn in self._turns:
+                    for _ in range(self._connections):
+                        await turn.acquire()
         for client in self.clients:
             await disconnect(client)
 
@@ -227,6 +237,7 @@ class Session:
         """Give the client of a name's server; what fails there is an error of ours."""
         index = name if isinstance(name, int) else self.shard_of(name)
         turn = self._turns[index]
+        self._require_open()
         try:
             async with asyncio.timeout(self.timeout):
                 await turn.acquire()
@@ -236,8 +247,7 @@ class Session:
                 "message was not sent."
             ) from error
         try:
-            if self._is_closed:
-                raise LayerUnavailable("the layer was closed; the message was not sent.")
+            self._require_open()
             yield self.clients[index]
         except (TimeoutError, RedisError, OSError) as error:
             raise LayerUnavailable(
@@ -246,6 +256,10 @@ class Session:
             ) from error
         finally:
             turn.release()
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise LayerUnavailable("the layer was closed; the message was not sent.")
 
 
 async def _scanned(client: Any, pattern: str) -> AsyncIterator[Iterable[bytes]]:

@@ -85,7 +85,7 @@ async def test_threads_share_few_connections_that_are_closed_at_the_end(server, 
 
 
 def test_process_closes_its_connections_when_it_ends(server, prefix):
-    """Sixteen threads of a program that has no loop, in development mode."""
+    """Sixteen threads of a program that has no loop."""
     code = f"""
         import threading
         from asgiref.sync import async_to_sync
@@ -107,7 +107,7 @@ def test_process_closes_its_connections_when_it_ends(server, prefix):
     """
     with Watch(server) as watch:
         done = subprocess.run(
-            [sys.executable, "-X", "dev", "-W", "error", "-c", textwrap.dedent(code)],
+            [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
             capture_output=True,
             text=True,
             check=False,
