@@ -1,6 +1,7 @@
 """Redis is killed and comes back between 200 consumers and their senders."""
 
 import asyncio
+import itertools
 import json
 
 import pytest
@@ -65,11 +66,14 @@ class Traffic:
         self._is_ending = False
 
     async def run(self):
-        while not self._is_ending:
-            for room in ROOMS:
-                await self.send(room)
-                # The load that is asked for, nothing that the test waits for.
-                await asyncio.sleep(1 / RATE)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        for turn in itertools.count():
+            if self._is_ending:
+                return
+            await self.send(ROOMS[turn % len(ROOMS)])
+            # The load that is asked for, nothing that the test waits for.
+            await asyncio.sleep(max(0.0, started + turn / RATE - loop.time()))
 
     def end(self):
         self._is_ending = True
