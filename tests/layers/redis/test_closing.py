@@ -131,3 +131,33 @@ def test_message_that_was_taken_as_the_layer_ends_is_put_back(server, prefix, en
     asyncio.run(main())
 
     assert stored(server, prefix) == 1
+
+
+@pytest.mark.asyncio
+async def test_messages_that_are_being_sent_arrive_when_the_layer_is_closed(
+    server, prefix
+):
+    receiver = RedisChannelLayer([server.url], prefix)
+    (box,) = await joined(receiver, 1)
+    layer = RedisChannelLayer([server.url], prefix, connections=2)
+    session = layer._home().session
+    await asyncio.gather(*(layer.group_send("room", {"type": "n"}) for _ in range(2)))
+
+    server.freeze()
+    sending = [
+        asyncio.create_task(layer.group_send("room", {"type": "n"})) for _ in range(3)
+    ]
+    await until(lambda: session._turns[0].locked())
+    closing = asyncio.create_task(layer.close())
+    await until(lambda: session._is_closed)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    server.thaw()
+    await closing
+    results = await asyncio.gather(*sending, return_exceptions=True)
+
+    # Two had a connection; the third is told that it has not been sent.
+    assert results[:2] == [None, None]
+    assert isinstance(results[2], LayerUnavailable)
+    await until(lambda: len(box.events) == 4)
+    await receiver.close()

@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 
 import pytest
+import redis
 
 from django_asgi_bridge.exceptions import LayerUnavailable, MessageTooLarge
 from django_asgi_bridge.layers.redis import RedisChannelLayer
+from django_asgi_bridge.layers.redis.envelopes import Envelope, Kind
 from tests.layers.redis.support import WATCHDOG, Box, joined, until
 
 
@@ -83,7 +85,7 @@ async def test_message_is_not_lost_when_redis_answers_its_reader_too_late(
     receiving = asyncio.create_task(layer.receive("jobs"))
     home = layer._homes[asyncio.get_running_loop()]
     # It has asked, and waits before it asks again.
-    await until(lambda: home._lists["jobs"])
+    await until(lambda: home._lists["jobs"].waiters)
     server.thaw()
 
     async with asyncio.timeout(WATCHDOG):
@@ -248,4 +250,45 @@ async def test_only_members_on_the_lost_server_are_told(start_server, prefix, ca
     assert not any(names[1] in gap for gap in kept.gaps + lost.gaps)
     # Direct messages come over one server, whose loss concerns everybody.
     assert len(kept.gaps) == (home_is_on == 0)
+    await layer.close()
+
+
+@pytest.mark.asyncio
+async def test_message_that_comes_twice_is_delivered_once(make, redis_url):
+    """A client that was told to repeat commands may publish it twice."""
+    layer = make()
+    (box,) = await joined(layer, 1)
+    own = layer._envelopes
+
+    def sealed(number):
+        body = own.body("room", {"type": "n", "n": number})
+        return own.seal(Envelope(Kind.EVENT, b"8 bytes.", number, "room", body))
+
+    with contextlib.closing(redis.Redis.from_url(redis_url)) as client:
+        for number in (1, 2, 2, 1, 3):
+            client.publish(f"{layer.prefix}:group:room", sealed(number))
+    await until(lambda: box.events and box.numbers[-1] == 3)
+
+    assert box.numbers == [1, 2, 3]
+    assert layer.stats().dropped == 2
+    await layer.close()
+
+
+@pytest.mark.asyncio
+async def test_reader_gets_the_same_message_for_the_same_number(make):
+    """And what it asked before takes nothing when it reaches Redis late."""
+    layer = make()
+    for number in range(3):
+        await layer.send("jobs", {"type": "n", "n": number})
+    home = layer._home()
+
+    async def pop(reader, number):
+        data, _ = await home.session.pop("jobs", reader, number)
+        return data and layer._envelopes.open(data, "jobs").message["n"]
+
+    assert [await pop("a", 7), await pop("a", 7)] == [0, 0]
+    assert [await pop("b", 1), await pop("a", 8)] == [1, 2]
+    await layer.send("jobs", {"type": "n", "n": 3})
+    assert await pop("a", 7) is None
+    assert await pop("a", 9) == 3
     await layer.close()

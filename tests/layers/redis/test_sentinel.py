@@ -116,3 +116,27 @@ async def test_senders_wait_for_a_connection_to_a_watched_master(site, prefix):
         await layer.close()
         await until(lambda: len(client.client_list(_type="normal")) == before)
         await until(lambda: len(site.sentinel.connections()) == asked)
+
+
+@pytest.mark.asyncio
+@pytest.mark.slow
+async def test_sentinel_that_hangs_up_is_asked_once(site, prefix):
+    """The next one is asked at once, as a failover may wait for it."""
+    await site.is_ready()
+    asked = 0
+
+    async def hang_up(reader, writer):
+        nonlocal asked
+        asked += 1
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as bad:
+        sentinels = [bad.sockets[0].getsockname(), ("127.0.0.1", site.sentinel.port)]
+        host = {"sentinels": sentinels, "master_name": "site"}
+        layer = RedisChannelLayer([host], prefix, timeout=WATCHDOG)
+        (box,) = await joined(layer, 1)
+        await layer.group_send("room", {"type": "n", "n": 1})
+        await until(lambda: box.events)
+
+        assert asked == 1
+        await layer.close()
