@@ -2,28 +2,23 @@
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import secrets
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from django_asgi_bridge.exceptions import LayerUnavailable
 from django_asgi_bridge.layers.copies import is_flat, isolated
 from django_asgi_bridge.layers.redis.arrivals import Arrivals
+from django_asgi_bridge.layers.redis.counts import Counts
 from django_asgi_bridge.layers.redis.envelopes import Envelope, Envelopes, Kind
+from django_asgi_bridge.layers.redis.lists import Lists
 from django_asgi_bridge.layers.redis.session import Session
-from django_asgi_bridge.layers.redis.subscriber import Subscriber
+from django_asgi_bridge.layers.redis.subscriptions import Subscriptions
 from django_asgi_bridge.types import Mailbox
 
-__all__ = ("Counts", "Home", "Lane", "Member")
+__all__ = ("Home", "Member")
 
 logger = logging.getLogger("django_asgi_bridge.layers")
-
-_MAX_KNOWN = 10_000
-"""Lists that were received from and are remembered."""
 
 
 class Member(NamedTuple):
@@ -36,46 +31,6 @@ class Member(NamedTuple):
 
     mailbox: Mailbox
     capacity: int
-
-
-class Lane:
-    """A reader of one list, which asks for one message after the other.
-
-    Attributes:
-        name: of the reader, in Redis.
-        number: of the message that it asks for; the same until it has got it.
-    """
-
-    __slots__ = ("name", "number")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.number = 1
-
-
-class _Line:
-    """Those here who receive from one list.
-
-    Attributes:
-        waiters: who waits for a message.
-        lanes: that nobody uses now.
-    """
-
-    __slots__ = ("lanes", "users", "waiters")
-
-    def __init__(self) -> None:
-        self.waiters: list[asyncio.Future[None]] = []
-        self.lanes: list[Lane] = []
-        self.users = 0
-
-
-class Counts:
-    """What a layer counts in this process."""
-
-    __slots__ = ("delivered", "dropped", "expired", "poisoned", "sent")
-
-    def __init__(self) -> None:
-        self.sent = self.delivered = self.dropped = self.expired = self.poisoned = 0
 
 
 class Home:
@@ -106,29 +61,16 @@ class Home:
         self._envelopes = envelopes
         self._counts = counts
         self._on_end = on_end
-        self._expiry = expiry
         self._mailboxes: dict[str, Member] = {}
         self._groups: dict[str, dict[str, Member]] = {}
         self._groups_of: dict[str, set[str]] = {}
         self._arrivals = Arrivals(self._on_lost, self.loop.call_later)
-        # Lists that somebody here receives from.
-        self._lists: OrderedDict[str, _Line] = OrderedDict()
-        self._lanes = itertools.count()
-        # How often a list was heard of: it may be while a receiver looks into it.
-        self._rings = 0
-        self._tasks: set[asyncio.Task[None]] = set()
-        # One for each reader that asks Redis now.
-        self._askings: set[asyncio.Future[None]] = set()
-        self.is_closed = False
-        self._subscribers = [
-            Subscriber(
-                client,
-                self._on_message,
-                lambda shard=index: self._on_gap(shard),  # type: ignore[misc] # bound now
-                patience=patience,
-            )
-            for index, client in enumerate(session.clients)
-        ]
+        self._subscriptions = Subscriptions(
+            session, self._on_message, self._on_gap, patience=patience
+        )
+        self.lists = Lists(
+            session, self._subscriptions, counts, name=self.id, expiry=expiry
+        )
         self._keeper = self.loop.create_task(self._keep())
 
     # Consumers.
@@ -136,7 +78,7 @@ class Home:
     async def open(self, mailbox: Mailbox, channel: str, capacity: int) -> None:
         """Let what comes for a channel go into a mailbox."""
         if not self._mailboxes:
-            await self._subscribe("live", self.id)
+            await self._subscriptions.begin("live", self.id)
         self._mailboxes[channel] = Member(mailbox, capacity)
 
     def close_mailbox(self, channel: str) -> None:
@@ -159,9 +101,9 @@ class Home:
         members[channel] = member
         self._groups_of.setdefault(channel, set()).add(group)
         if is_first:
-            await self._subscribe("group", group)
+            await self._subscriptions.begin("group", group)
         else:
-            await self._settled("group", group)
+            await self._subscriptions.settled("group", group)
 
     def leave(self, group: str, channel: str) -> None:
         """Let a consumer here receive it no longer."""
@@ -177,123 +119,14 @@ class Home:
         if not members:
             del self._groups[group]
             self._arrivals.forget(group)
-            self._in_background(self._unsubscribe("group", group))
-
-    # Lists.
-
-    @asynccontextmanager
-    async def reading(self, channel: str) -> AsyncIterator[Lane]:
-        """Give a lane of a list; its reader is woken when a message comes into it."""
-        is_first = channel not in self._lists
-        line = self._lists.setdefault(channel, _Line())
-        self._lists.move_to_end(channel)
-        line.users += 1
-        lane = line.lanes.pop() if line.lanes else self._new_lane()
-        try:
-            await self._listen(channel, is_first=is_first)
-            yield lane
-        finally:
-            line.users -= 1
-            line.lanes.append(lane)
-
-    def _new_lane(self) -> Lane:
-        return Lane(f"{self.id}.{next(self._lanes)}")
-
-    async def _listen(self, channel: str, *, is_first: bool) -> None:
-        if is_first:
-            await self._subscribe("wake", channel)
-        else:
-            await self._settled("wake", channel)
-        for name, line in list(self._lists.items()):
-            if len(self._lists) <= _MAX_KNOWN:
-                break
-            if not line.users:
-                del self._lists[name]
-                self._in_background(self._unsubscribe("wake", name))
-
-    @property
-    def rings(self) -> int:
-        """How often any list was heard of; to be read before looking into one."""
-        return self._rings
-
-    async def woken(self, channel: str, rings: int, patience: float) -> None:
-        """Wait until a message may have come, at most so many seconds.
-
-        Args:
-            rings: as they were before the list was found empty.
-        """
-        if rings != self._rings or self.is_closed:
-            return
-        waiters = self._lists[channel].waiters
-        waiter = self.loop.create_future()
-        waiters.append(waiter)
-        try:
-            await asyncio.wait([waiter], timeout=patience)
-        finally:
-            waiters.remove(waiter)
-
-    async def take(self, channel: str, lane: Lane) -> bytes | None:
-        """Take a message out of a list; one that comes too late goes back.
-
-        Raises:
-            LayerUnavailable: Redis does not answer. It may have taken the message:
-                the lane gets it the next time.
-        """
-        asking = self.loop.create_future()
-        self._askings.add(asking)
-        try:
-            return await self._take(channel, lane)
-        finally:
-            self._askings.discard(asking)
-            asking.set_result(None)
-
-    async def _take(self, channel: str, lane: Lane) -> bytes | None:
-        taking = asyncio.ensure_future(
-            self.session.pop(channel, lane.name, lane.number)
-        )
-        try:
-            data, expired = await asyncio.shield(taking)
-        except asyncio.CancelledError:
-            # Shielded: a second cancel would lose the message.
-            giving = self._in_background(self._give_back(channel, lane, taking))
-            await asyncio.shield(giving)
-            raise
-        self._counts.expired += expired
-        lane.number += data is not None
-        return data
-
-    async def _give_back(
-        self,
-        channel: str,
-        lane: Lane,
-        taking: asyncio.Future[tuple[bytes | None, int]],
-    ) -> None:
-        try:
-            await asyncio.wait([taking])
-            if taking.cancelled():
-                # At a loop's end everything is, and Redis may have answered.
-                data, expired = await self.session.pop(channel, lane.name, lane.number)
-            else:
-                data, expired = taking.result()
-            self._counts.expired += expired
-            if data is not None:
-                lane.number += 1
-                await self.session.put_back(channel, data, self._expiry)
-        except LayerUnavailable as error:
-            logger.warning(
-                "a message of %r that was taken for nobody may be lost: %s",
-                channel,
-                error,
-            )
+            self._subscriptions.end("group", group)
 
     # What comes.
 
     def _on_message(self, key: str, data: bytes) -> None:
         kind, _, name = key[len(self.session.prefix) + 1 :].partition(":")
         if kind == "wake":
-            self._rings += 1
-            if name in self._lists:
-                _wake(self._lists[name].waiters)
+            self.lists.ring(name)
             return
         try:
             envelope = self._envelopes.open(data, name if kind == "group" else None)
@@ -329,7 +162,7 @@ class Home:
         elif members:
             group = str(message.get("group"))
             if envelope.kind is Kind.JOIN:
-                self._in_background(self.join(group, envelope.name))
+                self._subscriptions.in_background(self.join(group, envelope.name))
             else:
                 self.leave(group, envelope.name)
             return
@@ -355,33 +188,7 @@ class Home:
             }
             if on_shard:
                 member.mailbox.note_gap(on_shard)
-        self._wake_all()
-
-    def _wake_all(self) -> None:
-        self._rings += 1
-        for line in self._lists.values():
-            _wake(line.waiters)
-
-    # Subscriptions.
-
-    async def _subscribe(self, kind: str, name: str) -> None:
-        subscriber = self._subscribers[self.session.shard_of(name)]
-        await subscriber.subscribe(self.session.key(kind, name))
-
-    async def _settled(self, kind: str, name: str) -> None:
-        """Wait for a subscription that somebody else here may still wait for."""
-        subscriber = self._subscribers[self.session.shard_of(name)]
-        await subscriber.settled(self.session.key(kind, name))
-
-    async def _unsubscribe(self, kind: str, name: str) -> None:
-        subscriber = self._subscribers[self.session.shard_of(name)]
-        await subscriber.unsubscribe(self.session.key(kind, name))
-
-    def _in_background(self, coroutine: Any) -> asyncio.Task[None]:
-        task = self.loop.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        self.lists.ring_all()
 
     # The end.
 
@@ -391,25 +198,17 @@ class Home:
             await self.loop.create_future()
         finally:
             self._on_end()
-            self.is_closed = True
-            self._wake_all()
+            self.lists.close()
             await self._finish()
-            for subscriber in self._subscribers:
-                with contextlib.suppress(Exception):
-                    await subscriber.close()
+            await self._subscriptions.close()
             await self.session.close()
 
     async def _finish(self) -> None:
         """Let what was begun end: a message that was taken would be lost."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2 * self.session.timeout):
-                while self._tasks or self._askings:
-                    await asyncio.wait({*self._tasks, *self._askings})
-        tasks = set(self._tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+                while begun := {*self._subscriptions.tasks, *self.lists.askings}:
+                    await asyncio.wait(begun)
 
     async def close(self) -> None:
         """Close the connections, on this loop."""
@@ -424,9 +223,3 @@ def _is_put(put: Callable[[Any, Any], bool], message: Any, bound: Any) -> bool:
     except Exception:
         logger.exception("a consumer could not be given its message")
         return False
-
-
-def _wake(waiters: list[asyncio.Future[None]]) -> None:
-    for waiter in waiters:
-        if not waiter.done():
-            waiter.set_result(None)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import difflib
 import functools
 import inspect
 import logging
@@ -13,15 +12,15 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, ClassVar
 
-from django.core.exceptions import ImproperlyConfigured
-
 from django_asgi_bridge.exceptions import ChannelFull, LayerUnavailable
 from django_asgi_bridge.layers.base import BaseChannelLayer, require_message
 from django_asgi_bridge.layers.broadcast import MISSING, broadcast_payload
 from django_asgi_bridge.layers.redis.background import Background
+from django_asgi_bridge.layers.redis.counts import Counts
 from django_asgi_bridge.layers.redis.envelopes import Envelope, Envelopes, Kind
-from django_asgi_bridge.layers.redis.home import Counts, Home, Lane
+from django_asgi_bridge.layers.redis.home import Home
 from django_asgi_bridge.layers.redis.hosts import check_hosts
+from django_asgi_bridge.layers.redis.options import check_overflow, refuse
 from django_asgi_bridge.layers.redis.serializers import registry
 from django_asgi_bridge.layers.redis.session import Session
 from django_asgi_bridge.layers.stats import LayerStats
@@ -34,14 +33,6 @@ logger = logging.getLogger("django_asgi_bridge.layers")
 
 _LIVE = re.compile(r"specific\.live\.([0-9a-f]{16})!")
 """The channel of a consumer, and the home that it lives in."""
-
-_LOOK_AGAIN = 5.0
-"""Seconds after which a receiver looks into its list without having been woken."""
-
-_ASK_AGAIN = 1.0
-"""Seconds after which a receiver asks again that Redis has not answered."""
-
-_OVERFLOWS = ("drop_newest", "drop_oldest")
 
 
 class RedisChannelLayer(BaseChannelLayer):
@@ -94,11 +85,11 @@ class RedisChannelLayer(BaseChannelLayer):
         **options: Any,
     ) -> None:
         if options:
-            _refuse(next(iter(options)))
+            refuse(next(iter(options)), inspect.signature(RedisChannelLayer))
         super().__init__(expiry, capacity, channel_capacity)
         self.hosts = check_hosts(hosts)
         self.prefix = prefix
-        self.overflow = _checked_overflow(overflow)
+        self.overflow = check_overflow(overflow)
         self.group_expiry = group_expiry
         self.timeout = timeout
         self._connections = connections
@@ -168,9 +159,9 @@ class RedisChannelLayer(BaseChannelLayer):
                 "new_channel() instead."
             )
         home = self._home()
-        async with home.reading(channel) as lane:
+        async with home.lists.reading(channel) as lane:
             while True:
-                data = await _next(home, channel, lane)
+                data = await home.lists.next(channel, lane)
                 try:
                     envelope = self._envelopes.open(data, channel)
                 except Exception as error:
@@ -392,36 +383,3 @@ class RedisChannelLayer(BaseChannelLayer):
             if home.has(channel):
                 return home
         return None
-
-
-async def _next(home: Home, channel: str, lane: Lane) -> bytes:
-    """Return the next message of a list; wait for one, and for Redis."""
-    while not home.is_closed:
-        rings, patience = home.rings, _LOOK_AGAIN
-        try:
-            data = await home.take(channel, lane)
-        except LayerUnavailable:
-            data, patience = None, _ASK_AGAIN
-        if data is not None:
-            return data
-        await home.woken(channel, rings, patience)
-    raise LayerUnavailable(
-        f"the layer was closed while receive() waited for {channel!r}."
-    )
-
-
-def _checked_overflow(overflow: str) -> str:
-    if overflow not in _OVERFLOWS:
-        raise ImproperlyConfigured(
-            f"overflow is {overflow!r}; expected one of "
-            f"{', '.join(map(repr, _OVERFLOWS))}."
-        )
-    return overflow
-
-
-def _refuse(option: str) -> None:
-    known = list(inspect.signature(RedisChannelLayer).parameters)[:-1]
-    near = difflib.get_close_matches(option, known, n=1, cutoff=0)
-    raise ImproperlyConfigured(
-        f"RedisChannelLayer has no option {option!r}; the nearest one is {near[0]!r}."
-    )

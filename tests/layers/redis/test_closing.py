@@ -21,7 +21,7 @@ async def busy(layer, channel="jobs"):
     await layer.receive(channel)
     waiting = asyncio.create_task(layer.receive(channel))
     home = layer._homes[asyncio.get_running_loop()]
-    await until(lambda: home._lists[channel].waiters)
+    await until(lambda: home.lists._lines[channel].waiters)
     await until(lambda: all(box.events for box in boxes))
     return waiting
 
@@ -115,7 +115,7 @@ def test_message_that_was_taken_as_the_layer_ends_is_put_back(server, prefix, en
         await layer.send("jobs", {"type": "job"})
         server.freeze()
         receiving = asyncio.create_task(layer.receive("jobs"))
-        await until(lambda: home._askings)
+        await until(lambda: home.lists.askings)
         # Its command is on its way when the loop has looked at its sockets twice.
         for _ in range(20):
             await asyncio.sleep(0)

@@ -85,7 +85,7 @@ async def test_message_is_not_lost_when_redis_answers_its_reader_too_late(
     receiving = asyncio.create_task(layer.receive("jobs"))
     home = layer._homes[asyncio.get_running_loop()]
     # It has asked, and waits before it asks again.
-    await until(lambda: home._lists["jobs"].waiters)
+    await until(lambda: home.lists._lines["jobs"].waiters)
     server.thaw()
 
     async with asyncio.timeout(WATCHDOG):
