@@ -12,11 +12,12 @@ _MAX_KNOWN = 10_000
 _MAX_MISSING = 10_000
 """Numbers of one sender that are waited for; a wider jump is told at once."""
 
-_LATE = 0.5
-"""Seconds that a message may come later than one that was sent after it.
+_LATE = 0.25
+"""Seconds, twice, that a message may come later than one that was sent after it.
 
 A process publishes over several connections, so messages that it sends at the same
-time may change places.
+time may change places. Twice, since the first wait may end with messages unread
+that came while the event loop was held up.
 """
 
 
@@ -30,10 +31,10 @@ class Later(Protocol):
 class _Origin:
     """What has come of one sender to one group."""
 
-    __slots__ = ("last", "missing")
+    __slots__ = ("first", "last", "missing")
 
-    def __init__(self, last: int) -> None:
-        self.last = last
+    def __init__(self, first: int) -> None:
+        self.first = self.last = first
         self.missing: set[int] = set()
 
 
@@ -50,34 +51,47 @@ class Arrivals:
         self._later = later
         self._origins: OrderedDict[tuple[str, bytes], _Origin] = OrderedDict()
 
-    def note(self, group: str, sender: bytes, number: int) -> None:
-        """Note that a sender's message with this number has come to a group."""
+    def note(self, group: str, sender: bytes, number: int) -> bool:
+        """Note that a sender's message with this number has come to a group.
+
+        Returns:
+            False for one that came before, or so late that it was told as lost.
+        """
         key = (group, sender)
         origin = self._origins.get(key)
         if origin is None:
             self._origins[key] = _Origin(number)
             while len(self._origins) > _MAX_KNOWN:
                 self._origins.popitem(last=False)
-            return
+            return True
         self._origins.move_to_end(key)
+        if number < origin.first:
+            # It changed places with the first one.
+            return True
         if number <= origin.last:
+            is_awaited = number in origin.missing
             origin.missing.discard(number)
-            return
+            return is_awaited
         first, origin.last = origin.last + 1, number
         if number - first > _MAX_MISSING:
             self._on_lost(group, number - first)
         elif number > first:
-            if not origin.missing:
-                self._later(_LATE, lambda: self._settle(group, origin))
-            origin.missing.update(range(first, number))
+            missing = set(range(first, number))
+            origin.missing |= missing
+            self._later(_LATE, lambda: self._wait_again(group, origin, missing))
+        return True
 
     def forget(self, group: str) -> None:
         """Forget a group that nobody here is in any more: what it misses is no loss."""
         for key in [key for key in self._origins if key[0] == group]:
             self._origins.pop(key).missing.clear()
 
-    def _settle(self, group: str, origin: _Origin) -> None:
-        lost = len(origin.missing)
-        origin.missing.clear()
+    def _wait_again(self, group: str, origin: _Origin, missing: set[int]) -> None:
+        if missing & origin.missing:
+            self._later(_LATE, lambda: self._settle(group, origin, missing))
+
+    def _settle(self, group: str, origin: _Origin, missing: set[int]) -> None:
+        lost = len(missing & origin.missing)
+        origin.missing -= missing
         if lost:
             self._on_lost(group, lost)

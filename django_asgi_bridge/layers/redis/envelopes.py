@@ -35,10 +35,10 @@ class Envelope(NamedTuple):
 
     Attributes:
         kind: what to do with it.
-        sender: eight bytes that tell the sending process from others.
-        number: how many messages that process has sent to this name before.
+        sender: eight bytes that tell the sender from others.
+        number: of this message among those of the sender to this name.
         name: the channel or group.
-        message: the content.
+        message: the content; its bytes where the envelope is yet to be sealed.
     """
 
     kind: Kind
@@ -71,28 +71,32 @@ class Envelopes:
         self._ttl = int(ttl)
         self._fernet = _make_fernet(keys)
 
-    def seal(self, envelope: Envelope) -> bytes:
-        """Return the bytes of an envelope.
+    def body(self, name: str, message: Any) -> bytes:
+        """Return the bytes of a message to a channel or group.
 
         Raises:
-            BadMessage: the serializer cannot write the message.
-            MessageTooLarge: the message is larger than the layer carries.
+            BadMessage: the serializer cannot write it.
+            MessageTooLarge: it is larger than the layer carries.
         """
         try:
-            body = self._serializer.as_bytes(envelope.message)
+            body = self._serializer.as_bytes(message)
         except (TypeError, ValueError) as error:
             raise BadMessage(
-                f"a message for {envelope.name!r} cannot be written in the layer's "
+                f"a message for {name!r} cannot be written in the layer's "
                 f"serializer_format: {error}"
             ) from error
         if len(body) > self._max_size:
             raise MessageTooLarge(
-                f"a message for {envelope.name!r} has {len(body)} bytes; "
+                f"a message for {name!r} has {len(body)} bytes; "
                 f"max_message_size is {self._max_size}."
             )
+        return body
+
+    def seal(self, envelope: Envelope) -> bytes:
+        """Return the bytes of an envelope, whose message is what ``body()`` gave."""
         name = envelope.name.encode()
         head = _HEAD.pack(envelope.kind, envelope.sender, envelope.number, len(name))
-        data = head + name + body
+        data: bytes = head + name + envelope.message
         # The name is inside: what was meant for one group cannot be sent to another.
         return data if self._fernet is None else self._fernet.encrypt(data)
 

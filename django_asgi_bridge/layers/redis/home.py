@@ -4,24 +4,21 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from django_asgi_bridge.exceptions import LayerUnavailable
 from django_asgi_bridge.layers.copies import is_flat, isolated
 from django_asgi_bridge.layers.redis.arrivals import Arrivals
+from django_asgi_bridge.layers.redis.counts import Counts
 from django_asgi_bridge.layers.redis.envelopes import Envelope, Envelopes, Kind
+from django_asgi_bridge.layers.redis.lists import Lists
 from django_asgi_bridge.layers.redis.session import Session
-from django_asgi_bridge.layers.redis.subscriber import Subscriber
+from django_asgi_bridge.layers.redis.subscriptions import Subscriptions
 from django_asgi_bridge.types import Mailbox
 
-__all__ = ("Counts", "Home", "Member")
+__all__ = ("Home", "Member")
 
 logger = logging.getLogger("django_asgi_bridge.layers")
-
-_MAX_KNOWN = 10_000
-"""Lists that were received from and are remembered."""
 
 
 class Member(NamedTuple):
@@ -34,15 +31,6 @@ class Member(NamedTuple):
 
     mailbox: Mailbox
     capacity: int
-
-
-class Counts:
-    """What a layer counts in this process."""
-
-    __slots__ = ("delivered", "dropped", "expired", "poisoned", "sent")
-
-    def __init__(self) -> None:
-        self.sent = self.delivered = self.dropped = self.expired = self.poisoned = 0
 
 
 class Home:
@@ -73,25 +61,16 @@ class Home:
         self._envelopes = envelopes
         self._counts = counts
         self._on_end = on_end
-        self._expiry = expiry
         self._mailboxes: dict[str, Member] = {}
         self._groups: dict[str, dict[str, Member]] = {}
         self._groups_of: dict[str, set[str]] = {}
         self._arrivals = Arrivals(self._on_lost, self.loop.call_later)
-        # Lists that somebody here receives from, and who waits for each.
-        self._lists: OrderedDict[str, list[asyncio.Future[None]]] = OrderedDict()
-        # How often a list was heard of: it may be while a receiver looks into it.
-        self._rings = 0
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._subscribers = [
-            Subscriber(
-                client,
-                self._on_message,
-                lambda shard=index: self._on_gap(shard),  # type: ignore[misc] # bound now
-                patience=patience,
-            )
-            for index, client in enumerate(session.clients)
-        ]
+        self._subscriptions = Subscriptions(
+            session, self._on_message, self._on_gap, patience=patience
+        )
+        self.lists = Lists(
+            session, self._subscriptions, counts, name=self.id, expiry=expiry
+        )
         self._keeper = self.loop.create_task(self._keep())
 
     # Consumers.
@@ -99,7 +78,7 @@ class Home:
     async def open(self, mailbox: Mailbox, channel: str, capacity: int) -> None:
         """Let what comes for a channel go into a mailbox."""
         if not self._mailboxes:
-            await self._subscribe("live", self.id)
+            await self._subscriptions.begin("live", self.id)
         self._mailboxes[channel] = Member(mailbox, capacity)
 
     def close_mailbox(self, channel: str) -> None:
@@ -122,12 +101,9 @@ class Home:
         members[channel] = member
         self._groups_of.setdefault(channel, set()).add(group)
         if is_first:
-            await self._subscribe("group", group)
+            await self._subscriptions.begin("group", group)
         else:
-            # The first one may still wait for it.
-            await self._subscribers[self.session.shard_of(group)].settled(
-                self.session.key("group", group)
-            )
+            await self._subscriptions.settled("group", group)
 
     def leave(self, group: str, channel: str) -> None:
         """Let a consumer here receive it no longer."""
@@ -143,81 +119,14 @@ class Home:
         if not members:
             del self._groups[group]
             self._arrivals.forget(group)
-            self._in_background(self._unsubscribe("group", group))
-
-    # Lists.
-
-    async def listen(self, channel: str) -> None:
-        """Be woken when a message comes into a list."""
-        if channel in self._lists:
-            self._lists.move_to_end(channel)
-            return
-        self._lists[channel] = []
-        await self._subscribe("wake", channel)
-        for name, waiters in list(self._lists.items()):
-            if len(self._lists) <= _MAX_KNOWN:
-                break
-            if not waiters:
-                del self._lists[name]
-                self._in_background(self._unsubscribe("wake", name))
-
-    @property
-    def rings(self) -> int:
-        """How often any list was heard of; to be read before looking into one."""
-        return self._rings
-
-    async def woken(self, channel: str, rings: int, patience: float) -> None:
-        """Wait until a message may have come, at most so many seconds.
-
-        Args:
-            rings: as they were before the list was found empty.
-        """
-        if rings != self._rings:
-            return
-        waiters = self._lists.setdefault(channel, [])
-        waiter = self.loop.create_future()
-        waiters.append(waiter)
-        try:
-            await asyncio.wait([waiter], timeout=patience)
-        finally:
-            waiters.remove(waiter)
-
-    async def take(self, channel: str) -> bytes | None:
-        """Take a message out of a list; one that comes too late goes back."""
-        taking = asyncio.ensure_future(self.session.pop(channel))
-        try:
-            data, expired = await asyncio.shield(taking)
-        except asyncio.CancelledError:
-            # Shielded: a second cancel would lose the message.
-            await asyncio.shield(self._in_background(self._give_back(channel, taking)))
-            raise
-        self._counts.expired += expired
-        return data
-
-    async def _give_back(
-        self, channel: str, taking: asyncio.Future[tuple[bytes | None, int]]
-    ) -> None:
-        try:
-            data, expired = await taking
-            self._counts.expired += expired
-            if data is not None:
-                await self.session.put_back(channel, data, self._expiry)
-        except LayerUnavailable as error:
-            logger.warning(
-                "a message of %r that was taken for nobody may be lost: %s",
-                channel,
-                error,
-            )
+            self._subscriptions.end("group", group)
 
     # What comes.
 
     def _on_message(self, key: str, data: bytes) -> None:
         kind, _, name = key[len(self.session.prefix) + 1 :].partition(":")
         if kind == "wake":
-            self._rings += 1
-            for waiter in self._lists.get(name, ()):
-                if not waiter.done():
-                    waiter.set_result(None)
+            self.lists.ring(name)
             return
         try:
             envelope = self._envelopes.open(data, name if kind == "group" else None)
@@ -226,8 +135,11 @@ class Home:
             logger.warning("what came for %r is left out: %s", key, error)
             return
         if kind == "group":
-            self._arrivals.note(name, envelope.sender, envelope.number)
             members = list(self._groups.get(name, {}).values())
+            if not self._arrivals.note(name, envelope.sender, envelope.number):
+                # Once told as lost it stays so: the numbers add up.
+                self._counts.dropped += len(members)
+                return
         else:
             member = self._mailboxes.get(envelope.name)
             members = [] if member is None else [member]
@@ -238,18 +150,19 @@ class Home:
         if envelope.kind is Kind.FRAME:
             frame = {"type": "websocket.send", **message}
             taken = sum(
-                each.mailbox.put_frame(frame, envelope.name) for each in members
+                _is_put(each.mailbox.put_frame, frame, envelope.name)
+                for each in members
             )
         elif envelope.kind is Kind.EVENT:
             copied: Any = dict if is_flat(message) else isolated
             taken = sum(
-                each.mailbox.put_event(copied(message), each.capacity)
+                _is_put(each.mailbox.put_event, copied(message), each.capacity)
                 for each in members
             )
         elif members:
             group = str(message.get("group"))
             if envelope.kind is Kind.JOIN:
-                self._in_background(self.join(group, envelope.name))
+                self._subscriptions.in_background(self.join(group, envelope.name))
             else:
                 self.leave(group, envelope.name)
             return
@@ -275,27 +188,7 @@ class Home:
             }
             if on_shard:
                 member.mailbox.note_gap(on_shard)
-        self._rings += 1
-        for waiters in self._lists.values():
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
-
-    # Subscriptions.
-
-    async def _subscribe(self, kind: str, name: str) -> None:
-        subscriber = self._subscribers[self.session.shard_of(name)]
-        await subscriber.subscribe(self.session.key(kind, name))
-
-    async def _unsubscribe(self, kind: str, name: str) -> None:
-        subscriber = self._subscribers[self.session.shard_of(name)]
-        await subscriber.unsubscribe(self.session.key(kind, name))
-
-    def _in_background(self, coroutine: Any) -> asyncio.Task[None]:
-        task = self.loop.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        self.lists.ring_all()
 
     # The end.
 
@@ -305,14 +198,28 @@ class Home:
             await self.loop.create_future()
         finally:
             self._on_end()
-            for task in tuple(self._tasks):
-                task.cancel()
-            for subscriber in self._subscribers:
-                with contextlib.suppress(Exception):
-                    await subscriber.close()
+            self.lists.close()
+            await self._finish()
+            await self._subscriptions.close()
             await self.session.close()
+
+    async def _finish(self) -> None:
+        """Let what was begun end: a message that was taken would be lost."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2 * self.session.timeout):
+                while begun := {*self._subscriptions.tasks, *self.lists.askings}:
+                    await asyncio.wait(begun)
 
     async def close(self) -> None:
         """Close the connections, on this loop."""
         self._keeper.cancel()
         await asyncio.wait([self._keeper])
+
+
+def _is_put(put: Callable[[Any, Any], bool], message: Any, bound: Any) -> bool:
+    """Give a member its message; what fails there is no matter of the others."""
+    try:
+        return put(message, bound)
+    except Exception:
+        logger.exception("a consumer could not be given its message")
+        return False

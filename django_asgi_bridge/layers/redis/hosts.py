@@ -1,15 +1,19 @@
 """Which Redis servers a layer uses, and which of them a name is on."""
 
+import contextlib
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.asyncio.sentinel import SentinelConnectionPool as _SentinelPool
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
-__all__ = ("Host", "check_hosts", "connect", "shard_of")
+__all__ = ("Host", "check_hosts", "connect", "disconnect", "shard_of")
 
 Host = str | tuple[str, int] | Mapping[str, Any]
 
@@ -57,13 +61,15 @@ def connect(host: Host, *, connections: int, timeout: float) -> "Redis":
     """Return a client that opens its connections when it needs them.
 
     Args:
-        connections: that may be open at once; more callers wait.
+        connections: that may be open at once; who asks for more, waits or fails.
         timeout: seconds for connecting, for an answer and for a free connection.
     """
     options: dict[str, Any] = {
         # Redis 5 knows no other, and with RESP3 redis-py 8.1 hands out connections
         # that the server has closed (redis-py #4252).
         "protocol": 2,
+        # For CLIENT LIST; and its answer is where a server that has no room says so.
+        "client_name": "django-asgi-bridge",
         "socket_connect_timeout": timeout,
         "socket_timeout": timeout,
     }
@@ -87,7 +93,13 @@ def _from_sentinels(
     host: dict[str, Any], options: dict[str, Any], connections: int
 ) -> "Redis":
     sentinels, name = host.pop("sentinels"), host.pop("master_name")
-    kwargs = host.pop("sentinel_kwargs", None)
+    # By itself redis-py asks a dead Sentinel again and again, for longer than a
+    # failover takes, before it asks the next one.
+    kwargs = {
+        **options,
+        "retry": Retry(NoBackoff(), 0),
+        **(host.pop("sentinel_kwargs", None) or {}),
+    }
     # Without types in redis-py.
     make_sentinel: Any = Sentinel
     make_pool: Any = _SentinelPool
@@ -95,6 +107,16 @@ def _from_sentinels(
     options |= {"max_connections": connections, **host}
     pool = make_pool(name, sentinel, **options)
     return Redis.from_pool(pool)
+
+
+async def disconnect(client: "Redis") -> None:
+    """Close the connections of a client, and those to the Sentinels it asks."""
+    pool: Any = client.connection_pool
+    sentinel = getattr(pool, "sentinel_manager", None)
+    for each in (client, *(sentinel.sentinels if sentinel is not None else ())):
+        with contextlib.suppress(RedisError, OSError):
+            await each.aclose()
+    await pool.disconnect()
 
 
 def shard_of(name: str, count: int) -> int:

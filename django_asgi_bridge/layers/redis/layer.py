@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import difflib
 import functools
 import inspect
 import logging
@@ -13,8 +12,6 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, ClassVar
 
-from django.core.exceptions import ImproperlyConfigured
-
 from django_asgi_bridge.exceptions import ChannelFull, LayerUnavailable
 from django_asgi_bridge.layers.base import BaseChannelLayer, require_message
 from django_asgi_bridge.layers.broadcast import (
@@ -23,10 +20,11 @@ from django_asgi_bridge.layers.broadcast import (
     broadcast_payload,
 )
 from django_asgi_bridge.layers.redis.background import Background
+from django_asgi_bridge.layers.redis.counts import Counts
 from django_asgi_bridge.layers.redis.envelopes import Envelope, Envelopes, Kind
-from django_asgi_bridge.layers.redis.home import Counts, Home
+from django_asgi_bridge.layers.redis.home import Home
 from django_asgi_bridge.layers.redis.hosts import check_hosts
-from django_asgi_bridge.layers.redis.numbering import Numbering
+from django_asgi_bridge.layers.redis.options import check_overflow, refuse
 from django_asgi_bridge.layers.redis.serializers import registry
 from django_asgi_bridge.layers.redis.session import Session
 from django_asgi_bridge.layers.stats import LayerStats
@@ -39,9 +37,6 @@ logger = logging.getLogger("django_asgi_bridge.layers")
 
 _LIVE = re.compile(r"specific\.live\.([0-9a-f]{16})!")
 """The channel of a consumer, and the home that it lives in."""
-
-_LOOK_AGAIN = 5.0
-"""Seconds after which a receiver looks into its list without having been woken."""
 
 
 class RedisChannelLayer(BaseChannelLayer):
@@ -59,6 +54,10 @@ class RedisChannelLayer(BaseChannelLayer):
         channel_capacity: capacities by glob or compiled regular expression.
         symmetric_encryption_keys: secrets; the first encrypts, all decrypt.
         serializer_format: ``"msgpack"``, ``"json"`` or one that was registered.
+        overflow: what goes when a list is full. ``"drop_newest"``: what is sent, and
+            ``send()`` raises ``ChannelFull``. ``"drop_oldest"``: what waits longest,
+            which suits readers to whom old news is worth least. Consumers' inboxes
+            have ``Bounds`` of their own.
         max_message_size: bytes of one message. 2 MiB: twice what the specification
             of channel layers asks for.
         connections: that one event loop may open to one server, beside the one that
@@ -83,16 +82,18 @@ class RedisChannelLayer(BaseChannelLayer):
         symmetric_encryption_keys: Sequence[str | bytes] = (),
         serializer_format: str = "msgpack",
         *,
+        overflow: str = "drop_newest",
         max_message_size: int = 2 * 1024 * 1024,
         connections: int = 10,
         timeout: float = 5.0,
         **options: Any,
     ) -> None:
         if options:
-            _refuse(next(iter(options)))
+            refuse(next(iter(options)), inspect.signature(RedisChannelLayer))
         super().__init__(expiry, capacity, channel_capacity)
         self.hosts = check_hosts(hosts)
         self.prefix = prefix
+        self.overflow = check_overflow(overflow)
         self.group_expiry = group_expiry
         self.timeout = timeout
         self._connections = connections
@@ -105,7 +106,6 @@ class RedisChannelLayer(BaseChannelLayer):
         self._lock = threading.Lock()
         self._homes: dict[asyncio.AbstractEventLoop, Home] = {}
         self._background = Background(self._make_session)
-        self._numbering = Numbering()
         self._counts = Counts()
 
     def stats(self) -> LayerStats:
@@ -140,7 +140,6 @@ class RedisChannelLayer(BaseChannelLayer):
         if live is not None:
             await self._send_live(live[1], channel, Kind.EVENT, message)
         elif not await self._store(channel, message):
-            self._counts.dropped += 1
             raise ChannelFull(
                 f"channel {channel!r} is full: its capacity is "
                 f"{self.get_capacity(channel)} waiting messages."
@@ -153,6 +152,7 @@ class RedisChannelLayer(BaseChannelLayer):
         cancelled ``receive()`` takes none. While Redis is away it waits on.
 
         Raises:
+            LayerUnavailable: the layer was closed meanwhile.
             RuntimeError: a consumer reads the channel.
             TypeError: the name is not valid.
         """
@@ -163,26 +163,18 @@ class RedisChannelLayer(BaseChannelLayer):
                 "new_channel() instead."
             )
         home = self._home()
-        await home.listen(channel)
-        while True:
-            rings = home.rings
-            try:
-                data = await home.take(channel)
-            except LayerUnavailable:
-                await home.woken(channel, rings, _LOOK_AGAIN / 5)
-                continue
-            if data is None:
-                await home.woken(channel, rings, _LOOK_AGAIN)
-                continue
-            try:
-                envelope = self._envelopes.open(data, channel)
-            except Exception as error:
-                self._counts.poisoned += 1
-                logger.warning("a message in %r is left out: %s", channel, error)
-                continue
-            self._counts.delivered += 1
-            message: dict[str, Any] = envelope.message
-            return message
+        async with home.lists.reading(channel) as lane:
+            while True:
+                data = await home.lists.next(channel, lane)
+                try:
+                    envelope = self._envelopes.open(data, channel)
+                except Exception as error:
+                    self._counts.poisoned += 1
+                    logger.warning("a message in %r is left out: %s", channel, error)
+                    continue
+                self._counts.delivered += 1
+                message: dict[str, Any] = envelope.message
+                return message
 
     async def new_channel(self, prefix: str = "specific.") -> str:
         """Return a channel name that nobody else has."""
@@ -294,16 +286,20 @@ class RedisChannelLayer(BaseChannelLayer):
 
     def _seal(self, kind: Kind, name: str, message: Any) -> bytes:
         """Return the envelope of a message to one channel: these have no numbers."""
-        return self._envelopes.seal(Envelope(kind, bytes(8), 0, name, message))
+        body = self._envelopes.body(name, message)
+        return self._envelopes.seal(Envelope(kind, bytes(8), 0, name, body))
 
     async def _publish(self, group: str, kind: Kind, message: Any) -> list[str]:
-        sender, number = self._numbering.next(group)
-        envelope = Envelope(kind, sender, number, group, message)
-        data = self._envelopes.seal(envelope)
+        # What is refused here has no number, for it would be told as lost.
+        body = self._envelopes.body(group, message)
         since = time.time() - self.group_expiry
-        members: list[str] = await self._do(
-            lambda session: session.publish_to_group(group, data, since)
-        )
+
+        async def publish(session: Session) -> list[str]:
+            sender, number = session.numbering.next(group)
+            data = self._envelopes.seal(Envelope(kind, sender, number, group, body))
+            return await session.publish_to_group(group, data, since)
+
+        members: list[str] = await self._do(publish)
         return members
 
     async def _send_live(
@@ -315,18 +311,31 @@ class RedisChannelLayer(BaseChannelLayer):
     async def _store(self, channel: str, message: Any) -> bool:
         data = self._seal(Kind.EVENT, channel, message)
         capacity = self.get_capacity(channel)
-        is_stored, expired = await self._do(
-            lambda session: session.push(channel, data, self.expiry, capacity)
+        drops_oldest = self.overflow == "drop_oldest"
+        is_stored, expired, dropped = await self._do(
+            lambda session: session.push(
+                channel, data, self.expiry, capacity, drops_oldest=drops_oldest
+            )
         )
         self._counts.expired += expired
+        self._counts.dropped += dropped
         return bool(is_stored)
 
     async def _store_each(self, channels: list[str], message: Any) -> None:
-        """Store a message in each list; what a full one refuses is counted."""
+        """Store a message in each list; what a full one refuses is counted.
+
+        Raises:
+            LayerUnavailable: a list's server does not answer; the other lists have it.
+        """
+        failed: LayerUnavailable | None = None
         for channel in channels:
             self._counts.sent += 1
-            if not await self._store(channel, message):
-                self._counts.dropped += 1
+            try:
+                await self._store(channel, message)
+            except LayerUnavailable as error:
+                failed = error
+        if failed is not None:
+            raise failed
 
     async def _change(self, group: str, channel: str, kind: Kind) -> None:
         """Change a membership, where it is kept."""
@@ -388,11 +397,3 @@ class RedisChannelLayer(BaseChannelLayer):
             if home.has(channel):
                 return home
         return None
-
-
-def _refuse(option: str) -> None:
-    known = list(inspect.signature(RedisChannelLayer).parameters)[:-1]
-    near = difflib.get_close_matches(option, known, n=1, cutoff=0)
-    raise ImproperlyConfigured(
-        f"RedisChannelLayer has no option {option!r}; the nearest one is {near[0]!r}."
-    )

@@ -1,4 +1,4 @@
-"""The numbers that one process gives its messages, so that losses can be counted."""
+"""The numbers that one sender gives its messages, so that losses can be counted."""
 
 import os
 import secrets
@@ -8,26 +8,33 @@ from collections import OrderedDict
 __all__ = ("Numbering",)
 
 _MAX_GROUPS = 10_000
-"""Groups whose last number is remembered; one that was forgotten begins anew."""
+"""Groups whose last number is remembered."""
 
 
 class Numbering:
-    """Numbers the messages of this process by group; a forked child is another one."""
+    """Numbers messages by group, from 1 on.
+
+    The sender's name is another one for each group, in a forked child, and for a
+    group that was forgotten: whoever receives sees a sender that begins, not one
+    whose messages it has had.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._last: OrderedDict[str, int] = OrderedDict()
+        self._last: OrderedDict[str, tuple[bytes, int]] = OrderedDict()
         self._pid = os.getpid()
-        self._sender = secrets.token_bytes(8)
 
     def next(self, group: str) -> tuple[bytes, int]:
         """Return who sends, and the number of its next message to a group."""
         with self._lock:
             if self._pid != os.getpid():
-                self._pid, self._sender = os.getpid(), secrets.token_bytes(8)
+                self._pid = os.getpid()
                 self._last.clear()
-            number = self._last.pop(group, 0) + 1
-            self._last[group] = number
+            if group in self._last:
+                sender, last = self._last.pop(group)
+            else:
+                sender, last = secrets.token_bytes(8), 0
+            self._last[group] = sender, last + 1
             if len(self._last) > _MAX_GROUPS:
                 self._last.popitem(last=False)
-            return self._sender, number
+            return sender, last + 1

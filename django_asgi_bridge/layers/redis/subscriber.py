@@ -11,6 +11,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 __all__ = ("Subscriber",)
@@ -118,7 +119,8 @@ class Subscriber:
             try:
                 await self._connect()
                 await self._listen()
-            except (TimeoutError, RedisError, OSError) as error:
+            except Exception as error:
+                # Whatever it is: without this task nobody here hears anything more.
                 if self._confirmed:
                     delay = _FIRST_DELAY
                 self._lose(error)
@@ -157,6 +159,8 @@ class Subscriber:
                 self._confirmed.discard(message["channel"].decode())
 
     def _confirm(self, key: str) -> None:
+        if key == _ALIVE and key in self._confirmed:
+            raise RedisConnectionError("redis-py has connected anew by itself")
         if key in self._keys or key == _ALIVE:
             # One that was given up before its answer came is not in force for long.
             self._confirmed.add(key)

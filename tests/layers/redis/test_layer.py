@@ -5,7 +5,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import uuid
 
 import pytest
 import redis
@@ -21,66 +20,7 @@ from django_asgi_bridge.layers.redis import RedisChannelLayer, registry
 from django_asgi_bridge.layers.redis.envelopes import Envelope, Envelopes, Kind
 from django_asgi_bridge.layers.redis.serializers import Serializer
 from tests.layers.redis.servers import RedisServer
-
-WATCHDOG = 30.0
-
-
-class Box:
-    """A mailbox that keeps everything."""
-
-    def __init__(self):
-        self.events, self.frames, self.gaps = [], [], []
-
-    def put_event(self, message, capacity):
-        self.events.append(message)
-        return True
-
-    def put_frame(self, frame, key):
-        self.frames.append(frame)
-        return True
-
-    def note_gap(self, groups):
-        self.gaps.append(dict(groups))
-
-
-async def until(condition):
-    async with asyncio.timeout(WATCHDOG):
-        while not condition():  # noqa: ASYNC110 - what is awaited has no event
-            await asyncio.sleep(0.005)
-
-
-@pytest.fixture
-def prefix():
-    return f"t{uuid.uuid4().hex[:12]}"
-
-
-@pytest.fixture
-def make(redis_url, prefix):
-    """Give a function that makes layers of one site."""
-
-    def make(**options):
-        options.setdefault("hosts", [redis_url])
-        return RedisChannelLayer(prefix=prefix, **options)
-
-    return make
-
-
-@pytest.fixture
-def server(tmp_path):
-    own = RedisServer(tmp_path)
-    yield own
-    own.kill()
-
-
-async def joined(layer, count, group="room"):
-    """Return so many members of a group."""
-    boxes = []
-    for _ in range(count):
-        box = Box()
-        await layer.group_add(group, await layer.open_mailbox(box))
-        boxes.append(box)
-    return boxes
-
+from tests.layers.redis.support import WATCHDOG, Box, joined, until
 
 # Groups.
 
@@ -465,9 +405,14 @@ def envelopes(*keys, ttl=60):
 LETTER = Envelope(Kind.EVENT, b"12345678", 1, "room", {"type": "a"})
 
 
+def sealed_with(*keys):
+    own = envelopes(*keys)
+    return own.seal(LETTER._replace(message=own.body("room", LETTER.message)))
+
+
 def test_encrypted_message_opens_with_a_rotated_key():
     """C3."""
-    sealed = envelopes("old").seal(LETTER)
+    sealed = sealed_with("old")
 
     assert envelopes("new", "old").open(sealed, "room") == LETTER
     assert b"room" not in sealed
@@ -484,7 +429,7 @@ def test_encrypted_message_opens_with_a_rotated_key():
     ids=["tampered", "replayed to another group", "another key", "not encrypted"],
 )
 def test_message_that_was_not_meant_so_is_refused(change, name, keys):
-    sealed = envelopes("key").seal(LETTER)
+    sealed = sealed_with("key")
 
     with pytest.raises(ValueError, match=r"encrypted|is for"):
         envelopes(*keys).open(change(sealed), name)
@@ -493,7 +438,7 @@ def test_message_that_was_not_meant_so_is_refused(change, name, keys):
 def test_message_that_is_too_old_is_refused(monkeypatch):
     import time
 
-    sealed = envelopes("key").seal(LETTER)
+    sealed = sealed_with("key")
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 61)
 
