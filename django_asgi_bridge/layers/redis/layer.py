@@ -149,7 +149,9 @@ class RedisChannelLayer(BaseChannelLayer):
         """Wait for the next message of a channel.
 
         Several may wait, in several processes; each message goes to one of them. A
-        cancelled ``receive()`` takes none. While Redis is away it waits on.
+        cancelled ``receive()`` takes none: one that Redis had given it already goes
+        back to the front, where others may have taken later ones by then. While
+        Redis is away it waits on.
 
         Raises:
             LayerUnavailable: the layer was closed meanwhile.
