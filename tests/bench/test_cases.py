@@ -120,11 +120,19 @@ def http_paths(*targets):
                 yield load.job["path"]
 
 
-def test_paths_are_routes_of_the_django_sites():
-    for path in {*http_paths("django_asgi", "django_wsgi")}:
-        assert resolve(path, "testproject.bench.site.urls").func
-    for path in {*http_paths("ours")}:
-        assert resolve(path, "testproject.bench.site.urls_ours").func
+@pytest.mark.parametrize(
+    ("targets", "urlconf"),
+    [(("django_asgi", "django_wsgi"), "urls"), (("ours",), "urls_ours")],
+)
+def test_paths_are_routes_of_the_django_sites(targets, urlconf):
+    """``resolve()`` raises where there is none."""
+    paths = {*http_paths(*targets)}
+
+    resolved = {
+        path: resolve(path, f"testproject.bench.site.{urlconf}") for path in paths
+    }
+
+    assert resolved
 
 
 def test_paths_are_routes_of_starlette():

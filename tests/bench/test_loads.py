@@ -46,8 +46,11 @@ def test_server_frame_is_the_example_of_rfc_6455():
     assert server_frame(TEXT, b"Hello") == bytes.fromhex("810548656c6c6f")
 
 
-@pytest.mark.parametrize("size", [0, 1, 4, 125, 126, 65535, 65536])
-def test_client_frame_is_read_by_another_implementation(size):
+@pytest.mark.parametrize(
+    ("size", "head"),
+    [(0, 2), (1, 2), (4, 2), (125, 2), (126, 4), (65535, 4), (65536, 10)],
+)
+def test_client_frame_is_read_by_another_implementation(size, head):
     """What websockets' parser makes of it: one whole, masked message."""
     pytest.importorskip("websockets")
     from websockets.frames import Frame, Opcode
@@ -65,6 +68,8 @@ def test_client_frame_is_read_by_another_implementation(size):
     assert (frame.opcode, frame.fin) == (Opcode.TEXT, True)
     assert frame.data == payload
     assert server_frame(TEXT, payload).endswith(payload)
+    # RFC 6455, section 5.2: the shortest way to write a length is the only one.
+    assert len(server_frame(TEXT, payload)) == head + size
 
 
 def test_client_frame_of_a_farewell_has_the_opcode_of_a_close():

@@ -66,7 +66,8 @@ def test_processes_end_when_the_benchmark_is_killed():
     benchmark = """
         import os, signal, sys
         from testproject.bench.processes import running
-        with running([sys.executable, "-c", "input()"], core=None, talks=True) as it:
+        words = [sys.executable, "-c", "import signal; signal.pause()"]
+        with running(words, core=None) as it:
             print(it.popen.pid, flush=True)
             sys.stdin.readline()
             os.kill(os.getpid(), signal.SIGKILL)
