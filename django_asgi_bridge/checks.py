@@ -7,10 +7,16 @@ from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
-from django_asgi_bridge.conf import get_config
+from django_asgi_bridge.conf import django_settings, get_config
+from django_asgi_bridge.exceptions import InvalidChannelLayerError
 from django_asgi_bridge.lifespan import find_hooks
 
-__all__ = ("check_database_size", "check_settings", "register")
+__all__ = (
+    "check_channel_layers",
+    "check_database_size",
+    "check_settings",
+    "register",
+)
 
 _DEFAULT_SERVER_LIMIT = 100
 
@@ -19,6 +25,7 @@ def register() -> None:
     """Register the checks with Django."""
     checks.register("django_asgi_bridge")(check_settings)
     checks.register("django_asgi_bridge")(check_database_size)
+    checks.register("django_asgi_bridge")(check_channel_layers)
 
 
 def check_settings(**kwargs: Any) -> Sequence[checks.CheckMessage]:
@@ -57,3 +64,30 @@ def check_database_size(**kwargs: Any) -> Sequence[checks.CheckMessage]:
             id="django_asgi_bridge.W001",
         )
     ]
+
+
+def check_channel_layers(**kwargs: Any) -> Sequence[checks.CheckMessage]:
+    """E003: a layer of ``CHANNEL_LAYERS`` cannot be made. No server is asked."""
+    if not getattr(django_settings, "CHANNEL_LAYERS", None):
+        return []
+    # Sites without layers do not pay for that half of the package.
+    from django_asgi_bridge.layers import channel_layers  # noqa: PLC0415
+
+    found = []
+    for name in channel_layers.configs:
+        try:
+            channel_layers.make_backend(name)
+        except _UNUSABLE as error:
+            notes: list[str] = getattr(error, "__notes__", [])
+            found.append(
+                checks.Error(
+                    f"CHANNEL_LAYERS[{name!r}] cannot be used: {error}",
+                    hint=" ".join(notes) or None,
+                    id="django_asgi_bridge.E003",
+                )
+            )
+    return found
+
+
+# The last two for arguments in CONFIG that a layer of somebody else does not take.
+_UNUSABLE = (InvalidChannelLayerError, ImproperlyConfigured, TypeError, ValueError)

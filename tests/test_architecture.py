@@ -56,6 +56,7 @@ NEIGHBOURS = {
 LATE_IMPORTS = {
     ("apps", "checks"): "system checks are registered in ready(), Django's place",
     ("asgi", "routing"): "sites without WebSocket routes do not pay for that half",
+    ("checks", "layers"): "sites without CHANNEL_LAYERS do not pay for it either",
 }
 
 # Imports that only some rooms may have: what asks for it, and who has the key.
