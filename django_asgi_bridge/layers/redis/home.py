@@ -82,7 +82,20 @@ class Home:
         self._mailboxes[channel] = Member(mailbox, capacity)
 
     def close_mailbox(self, channel: str) -> None:
-        """Forget a consumer: its channel leaves its groups."""
+        """Forget a consumer, from any thread."""
+        try:
+            is_here = asyncio.get_running_loop() is self.loop
+        except RuntimeError:
+            is_here = False
+        if is_here:
+            self._forget(channel)
+            return
+        # A loop that is closed has no consumers any more.
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self._forget, channel)
+
+    def _forget(self, channel: str) -> None:
+        """Let a consumer's channel leave its groups."""
         for group in tuple(self._groups_of.get(channel, ())):
             self._remove(group, channel)
         self._mailboxes.pop(channel, None)

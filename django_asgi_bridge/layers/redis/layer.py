@@ -1,7 +1,6 @@
 """The channel layer on Redis."""
 
 import asyncio
-import contextlib
 import functools
 import inspect
 import logging
@@ -254,18 +253,8 @@ class RedisChannelLayer(BaseChannelLayer):
     def close_mailbox(self, channel: str) -> None:
         """Forget a consumer, from any thread: its channel leaves every group."""
         home = self._home_of(channel)
-        if home is None:
-            return
-        try:
-            is_here = asyncio.get_running_loop() is home.loop
-        except RuntimeError:
-            is_here = False
-        if is_here:
+        if home is not None:
             home.close_mailbox(channel)
-            return
-        # A loop that is closed has no consumers any more.
-        with contextlib.suppress(RuntimeError):
-            home.loop.call_soon_threadsafe(home.close_mailbox, channel)
 
     # The whole layer.
 
@@ -312,11 +301,13 @@ class RedisChannelLayer(BaseChannelLayer):
 
     async def _store(self, channel: str, message: Any) -> bool:
         data = self._seal(Kind.EVENT, channel, message)
-        capacity = self.get_capacity(channel)
-        drops_oldest = self.overflow == "drop_oldest"
         is_stored, expired, dropped = await self._do(
             lambda session: session.push(
-                channel, data, self.expiry, capacity, drops_oldest=drops_oldest
+                channel,
+                data,
+                self.expiry,
+                self.get_capacity(channel),
+                drops_oldest=self.overflow == "drop_oldest",
             )
         )
         self._counts.expired += expired
@@ -329,15 +320,15 @@ class RedisChannelLayer(BaseChannelLayer):
         Raises:
             LayerUnavailable: a list's server does not answer; the other lists have it.
         """
-        failed: LayerUnavailable | None = None
+        failures = []
         for channel in channels:
             self._counts.sent += 1
             try:
                 await self._store(channel, message)
             except LayerUnavailable as error:
-                failed = error
-        if failed is not None:
-            raise failed
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     async def _change(self, group: str, channel: str, kind: Kind) -> None:
         """Change a membership, where it is kept."""
