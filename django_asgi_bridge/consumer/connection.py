@@ -16,13 +16,14 @@ from django_asgi_bridge.conf import django_settings
 from django_asgi_bridge.consumer.contract import Consumer
 from django_asgi_bridge.consumer.events import EventFilter, broadcast_frame
 from django_asgi_bridge.consumer.loop import HandlerLoop
-from django_asgi_bridge.exceptions import StopConsumer
+from django_asgi_bridge.exceptions import PoolBusy, StopConsumer
 from django_asgi_bridge.layers import get_channel_layer
 from django_asgi_bridge.protocol.messages import check_message
 from django_asgi_bridge.protocol.websocket import SocketState
 from django_asgi_bridge.sockets import Inbox, Socket, SyncSend
 from django_asgi_bridge.sockets.failure import FailureClose
 from django_asgi_bridge.sockets.marks import STRICT_EVENTS
+from django_asgi_bridge.sockets.refusal import busy
 from django_asgi_bridge.threads import call_async, drive
 from django_asgi_bridge.types import Message, Receive, Scope, Send
 
@@ -32,6 +33,7 @@ logger = logging.getLogger("django.request")
 
 _ENDS = frozenset({"websocket.disconnect", "http.disconnect", "bridge.end"})
 _NO_STATUS = 1005
+_NO_CLOSE = 1006
 _INTERNAL_ERROR = 1011
 _RESTART = 1012
 
@@ -105,6 +107,10 @@ class Connection:
             await self._end_in_time(_RESTART)
             raise
         except Exception as error:
+            is_asked = self.socket_state is SocketState.CONNECTING
+            if isinstance(error, PoolBusy) and is_asked:
+                await self._refuse(error)
+                return
             await self._fail(error)
             raise
         finally:
@@ -209,6 +215,16 @@ class Connection:
             inbox.break_off(error)
 
     # The end.
+
+    async def _refuse(self, error: PoolBusy) -> None:
+        """Answer a handshake for which no worker came free."""
+        socket = self.inbox.socket
+        if socket is not None:
+            for event in busy(self._scope, error):
+                await socket.send(event)
+        if not self._consumer._sync:
+            # A sync consumer's connect() has not begun.
+            await self._end(_disconnect(_NO_CLOSE))
 
     async def _fail(self, error: Exception) -> None:
         """Log what a handler raised, close with 1011 and let the consumer clean up."""

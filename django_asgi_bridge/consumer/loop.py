@@ -84,7 +84,7 @@ class HandlerLoop:
             StopConsumer: a handler says that it is over.
             Exception: what a handler, or the server's ``receive``, raised.
         """
-        worker = self._new_worker()
+        worker = self._new_worker(is_handshake=self._inbox.socket is not None)
         try:
             if self._consumer.concurrency == 1:
                 await self._handle_all(worker, self._inbox.take)
@@ -130,8 +130,9 @@ class HandlerLoop:
     async def _handle_with_new_worker(self, message: Message) -> None:
         await self._handle_last(self._new_worker(), message)
 
-    def _new_worker(self) -> HandlerWorker:
-        worker = HandlerWorker(is_sync=self._consumer._sync)
+    def _new_worker(self, *, is_handshake: bool = False) -> HandlerWorker:
+        is_sync = self._consumer._sync
+        worker = HandlerWorker(is_sync=is_sync, is_handshake=is_handshake)
         self._workers.append(worker)
         return worker
 

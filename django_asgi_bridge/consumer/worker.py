@@ -17,6 +17,8 @@ class HandlerWorker:
 
     Args:
         is_sync: the handlers themselves run on workers.
+        is_handshake: the first handler answers a handshake. It gets ``PoolBusy`` when
+            no worker comes free in time; later ones wait as long as it takes.
 
     Attributes:
         task: the task that runs the handlers: that which makes this.
@@ -26,11 +28,11 @@ class HandlerWorker:
 
     __slots__ = ("_lease", "is_cancelled", "is_running", "task")
 
-    def __init__(self, *, is_sync: bool) -> None:
+    def __init__(self, *, is_sync: bool, is_handshake: bool = False) -> None:
         self.task = asyncio.current_task()
         self.is_running = False
         self.is_cancelled = False
-        self._lease = new_handler_lease()
+        self._lease = new_handler_lease(is_refusable=is_handshake)
         # A sync handler is one call: its worker goes back by itself at its end.
         self._lease.is_closed = is_sync
         self._lease.enter(follows_loop=True)
@@ -59,6 +61,7 @@ class HandlerWorker:
     def release(self) -> None:
         """Give the worker back, if a handler took one."""
         lease = self._lease
+        lease.is_refusable = False
         if lease.worker is None and not lease.pending:
             return
         lease.pool.close(lease)

@@ -12,14 +12,15 @@ from django.urls.exceptions import Resolver404
 
 from django_asgi_bridge.auth import AuthMiddleware
 from django_asgi_bridge.conf import get_config
+from django_asgi_bridge.exceptions import PoolBusy
 from django_asgi_bridge.http.place import script_prefix, use_script_prefix
 from django_asgi_bridge.protocol.request import Refusal, check_request, split_path
 from django_asgi_bridge.routing.urlconf import current_urlconf
 from django_asgi_bridge.security.websocket import SameOriginValidator
 from django_asgi_bridge.sessions import CookieMiddleware, SessionMiddleware
 from django_asgi_bridge.sockets.marks import ROUTE, STRICT_EVENTS
-from django_asgi_bridge.sockets.refusal import refuse
-from django_asgi_bridge.threads import ensure_lease
+from django_asgi_bridge.sockets.refusal import busy, refuse
+from django_asgi_bridge.threads import ensure_lease, lease_of_context
 from django_asgi_bridge.types import App, Receive, Scope, Send
 
 __all__ = ("WebSocketSite",)
@@ -65,7 +66,7 @@ class WebSocketSite:
             return await refuse(scope, receive, send, status=404)
         # For reverse() in consumers, as in views.
         use_script_prefix(prefix)
-        ensure_lease()
+        lease = ensure_lease(is_refusable=True)
         routed = {
             **scope,
             "headers": [each for each in scope["headers"] if b"_" not in each[0]],
@@ -74,10 +75,22 @@ class WebSocketSite:
             ROUTE: match,
             STRICT_EVENTS: True,
         }
-        return await self._application(routed, receive, send)
+        try:
+            return await self._application(routed, receive, send)
+        except PoolBusy as error:
+            if lease is None or not lease.is_refusable:
+                raise
+            # Session and user: nothing has been received yet.
+            await receive()
+            for event in busy(scope, error):
+                await send(event)
 
 
 async def _serve_route(scope: Scope, receive: Receive, send: Send) -> Any:
+    lease = lease_of_context()
+    if lease is not None:
+        # From here on the consumer answers for what it does.
+        lease.is_refusable = False
     return await scope[ROUTE].func(scope, receive, send)
 
 

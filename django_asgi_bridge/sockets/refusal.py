@@ -1,12 +1,16 @@
 """Refusing a WebSocket handshake without a consumer."""
 
+import logging
 from collections.abc import Iterable
 from http import HTTPStatus
 
+from django_asgi_bridge.exceptions import PoolBusy
 from django_asgi_bridge.protocol.websocket import denial
 from django_asgi_bridge.types import Message, Receive, Scope, Send
 
-__all__ = ("offers_response", "refuse")
+__all__ = ("busy", "offers_response", "refusal", "refuse")
+
+logger = logging.getLogger("django.request")
 
 
 def offers_response(scope: Scope) -> bool:
@@ -34,10 +38,32 @@ async def refuse(
     message = await receive()
     if message["type"] == "websocket.disconnect":
         return
-    events: Iterable[Message] = ({"type": "websocket.close"},)
-    if offers_response(scope):
-        text = [(b"content-type", b"text/plain; charset=utf-8")]
-        phrase = HTTPStatus(status).phrase.encode()
-        events = denial(status, [*text, *headers], body or phrase)
-    for event in events:
+    for event in refusal(scope, status=status, body=body, headers=headers):
         await send(event)
+
+
+def refusal(
+    scope: Scope,
+    *,
+    status: int,
+    body: bytes = b"",
+    headers: Iterable[tuple[bytes, bytes]] = (),
+) -> Iterable[Message]:
+    """Return the events of ``refuse()``, for a handshake that was received."""
+    if not offers_response(scope):
+        return ({"type": "websocket.close"},)
+    text = [(b"content-type", b"text/plain; charset=utf-8")]
+    phrase = HTTPStatus(status).phrase.encode()
+    return denial(status, [*text, *headers], body or phrase)
+
+
+def busy(scope: Scope, error: PoolBusy) -> Iterable[Message]:
+    """Return the events that refuse a handshake for want of a worker; log a line."""
+    logger.warning(
+        "Service Unavailable: %s (WebSocket): %s",
+        scope.get("path"),
+        error,
+        extra={"status_code": 503, "scope": scope},
+    )
+    retry_after = str(error.retry_after).encode()
+    return refusal(scope, status=503, headers=[(b"retry-after", retry_after)])

@@ -94,27 +94,40 @@ def new_lease(
     )
 
 
-def new_handler_lease() -> Lease:
+def new_handler_lease(*, is_refusable: bool = False) -> Lease:
     """Return a lease for one consumer handler; it has no worker yet.
 
     Its calls wait for a worker as long as it takes: what bounds them is the inbox
     that the handlers are fed from.
+
+    Args:
+        is_refusable: they do not: a client waits for the handshake. ``PoolBusy``
+            comes after ``ASGI_BRIDGE["QUEUE_TIMEOUT"]``, as in a request.
     """
     lease = new_lease(on_detach=connections.leave_clean)
     lease.is_patient = True
+    lease.is_refusable = is_refusable
     return lease
 
 
-def ensure_lease() -> None:
+def ensure_lease(*, is_refusable: bool = False) -> Lease | None:
     """Let the sync code of a connection run on leased workers, from here on.
 
     Does nothing where the context has a lease. Else each call gets a worker for
     itself alone, so that one connection's code does not wait for another's.
+
+    Args:
+        is_refusable: see ``new_handler_lease()``.
+
+    Returns:
+        The lease that was made, if one was.
     """
-    if lease_of_context() is None:
-        lease = new_handler_lease()
-        lease.is_closed = True
-        lease.enter(follows_loop=True)
+    if lease_of_context() is not None:
+        return None
+    lease = new_handler_lease(is_refusable=is_refusable)
+    lease.is_closed = True
+    lease.enter(follows_loop=True)
+    return lease
 
 
 async def run_apart(fn: Callable[..., _R], *args: Any) -> _R:

@@ -223,7 +223,7 @@ def _carry(context: contextvars.Context, trip: Trip) -> Generator[Any, Any, Any]
         if lease.is_left():
             timer = loop.call_at(lease.patience_ends, _lose_patience, job)
         lease.pool.submit(lease, job)
-    elif lease.pool.submit(lease, job) and not is_patient:
+    elif lease.pool.submit(lease, job) and lease.is_refusable:
         timer = loop.call_later(lease.queue_timeout, _expire, lease, job)
     try:
         cancelled = yield from _wait(lease, job, trip.is_leavable)

@@ -29,6 +29,7 @@ class Hold(PoolLease):
         "detach_after",
         "is_direct",
         "is_patient",
+        "is_refusable",
         "is_reported",
         "owner",
         "patience_ends",
@@ -49,8 +50,10 @@ class Hold(PoolLease):
         self.pool = pool
         self.queue_timeout = queue_timeout
         self.detach_after = detach_after
-        # Its calls wait for a worker as long as it takes, and are never refused.
+        # Its calls are waited for as long as they take, also once it is cancelled.
         self.is_patient = False
+        # A call that waits too long for a worker gets ``PoolBusy``.
+        self.is_refusable = True
         # Whoever serves the request; this room only prints it.
         self.owner: Any = None
         # Calls go to the worker, and not to a sync caller that waits further up.

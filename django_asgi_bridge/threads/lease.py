@@ -193,7 +193,7 @@ class Lease(Hold):
         future: Future[_R] = Future()
         job = FutureJob(call, future, *_pins(call))
         job.is_patient = self.is_patient
-        if self.pool.submit(self, job) and not self.is_patient:
+        if self.pool.submit(self, job) and self.is_refusable:
             try:
                 loop = asyncio.get_running_loop()
             except RuntimeError:
