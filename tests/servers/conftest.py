@@ -5,8 +5,6 @@ import os
 import shutil
 import signal
 import ssl
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -15,15 +13,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.servers.app.content import FILE_NAME, file_content
 from tests.servers.limits import find_limit
-from tests.servers.processes import ROOT, Server, ServerStuck
+from tests.servers.processes import Server, ServerStuck
 from tests.servers.scenarios import scenario_of, server_of
+from tests.servers.site import make_site
 from tests.servers.specs import SPECS, Launch, ServerSpec
 from tests.servers.wire import Connection, WireError
 
 if TYPE_CHECKING:
     from tests.servers.http2 import Http2Connection
+
+try:
+    from websockets.exceptions import WebSocketException
+except ImportError:  # the servers are not installed
+    WebSocketException = OSError  # type: ignore[assignment,misc]  # nothing more
 
 LIMITED_PATIENCE = 3.0
 """Seconds to wait for what a known limit says will not come."""
@@ -53,9 +56,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.servers)
         limit = find_limit(scenario_of(item), server)
         if limit is not None:
-            errors = (AssertionError, WireError, ServerStuck, OSError)
+            errors = (
+                AssertionError,
+                WireError,
+                ServerStuck,
+                OSError,
+                WebSocketException,
+            )
             xfail = pytest.mark.xfail(
-                reason=limit.reason, raises=errors, run=limit.is_run, strict=True
+                reason=limit.reason,
+                raises=errors,
+                run=limit.is_run,
+                strict=limit.is_certain,
             )
             item.add_marker(xfail)
 
@@ -101,21 +113,7 @@ def installed(server_spec: ServerSpec) -> ServerSpec:
 @pytest.fixture(scope="session")
 def template_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A site directory with a migrated database and the file to download."""
-    directory = tmp_path_factory.mktemp("site")
-    (directory / FILE_NAME).write_bytes(file_content())
-    paths = [os.environ.get("PYTHONPATH", ""), str(ROOT)]
-    subprocess.run(
-        [sys.executable, "-m", "django", "migrate", "--verbosity", "0"],
-        check=True,
-        cwd=directory,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-            "SITE_DIR": str(directory),
-            "DJANGO_SETTINGS_MODULE": "tests.servers.app.settings",
-        },
-    )
-    return directory
+    return make_site(tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ class Limit:
     servers: tuple[str, ...]
     reason: str
     is_run: bool = True  # false where to run it would harm the machine
+    is_certain: bool = True  # false where it passes by chance
 
 
 # Reasons that several scenarios share.
@@ -35,7 +36,96 @@ NO_BACK_PRESSURE = (
 )
 NO_ABORT = "daphne keeps the connection open when the application raises in mid-stream"
 NO_PATHSEND = "the server has no `http.response.pathsend`"
+NO_REFUSAL = "the server has no `websocket.http.response`, and answers 403"
+DROPS_ACCEPT_HEADERS = "the server drops the headers of an accepted handshake"
+NO_RESPONSE = ("daphne", "gunicorn-asgi")
+ONLY_1006 = "hypercorn gives 1006, whatever the client sent"
+WAITS_FOR_SOCKETS = "hypercorn waits for open connections, without a limit"
+TELLS_NOBODY = "gunicorn's worker neither tells consumers nor cancels them"
+NO_CLIENT_REASON = "the server does not hand on the reason"
 TAKES_ABSOLUTE = "the server takes the path of an absolute target and drops its host"
+
+# What servers do of WebSockets otherwise.
+SOCKET_LIMITS: tuple[Limit, ...] = (
+    # The handshake.
+    Limit("ws_accept_headers", ("daphne", "granian"), DROPS_ACCEPT_HEADERS),
+    Limit("ws_accept_cookies", ("daphne", "granian"), DROPS_ACCEPT_HEADERS),
+    Limit("ws_scope", ("granian",), "granian gives the client's port as text"),
+    Limit(
+        "ws_root_path",
+        ("gunicorn-uvicorn",),
+        "the worker takes no root path; a subclass whose `CONFIG_KWARGS` name one does",
+    ),
+    Limit(
+        "ws_tls",
+        ("daphne",),
+        "daphne does not tell the scheme of a WebSocket, so that an `https` origin is "
+        "another site's: name it in `WEBSOCKET_ORIGINS`",
+    ),
+    # Refusing it.
+    Limit("ws_refusal_response", NO_RESPONSE, NO_REFUSAL),
+    Limit("ws_refusal_exceptions[not-found-404]", NO_RESPONSE, NO_REFUSAL),
+    Limit("ws_refusal_exceptions[redirect-302]", NO_RESPONSE, NO_REFUSAL),
+    Limit("ws_unknown_path_status", NO_RESPONSE, NO_REFUSAL),
+    # Frames.
+    Limit("ws_empty_frames", ("daphne",), "daphne sends no empty frame"),
+    Limit(
+        "ws_too_large_message",
+        ("daphne",),
+        "daphne drops the connection without a close frame",
+    ),
+    Limit("ws_too_large_message", ("granian",), "granian's close frame has no code"),
+    Limit(
+        "ws_fragments[deflate]",
+        ("uvicorn-wsproto", "hypercorn"),
+        "wsproto drops the connection at a ping between compressed fragments",
+    ),
+    # The end.
+    Limit("ws_close_reason", ("daphne",), "daphne drops the application's reason"),
+    Limit("ws_client_closes", ("hypercorn",), ONLY_1006),
+    Limit("ws_client_closes_without_code", ("hypercorn",), ONLY_1006),
+    Limit(
+        "ws_client_closes_with_reason",
+        ("hypercorn", "daphne", "granian", "gunicorn-asgi"),
+        NO_CLIENT_REASON,
+    ),
+    Limit(
+        "ws_client_vanishes",
+        ("uvicorn-websockets-sansio", "uvicorn-wsproto", "gunicorn-uvicorn", "granian"),
+        "the server gives 1005, as if the client had closed without a code",
+    ),
+    Limit(
+        "ws_client_vanishes_in_handshake",
+        ("granian",),
+        "granian does not tell that a client left before the answer",
+    ),
+    Limit(
+        "ws_unanswered_ping",
+        ("hypercorn",),
+        "hypercorn sends pings and waits for no answer",
+    ),
+    Limit("ws_unanswered_ping", ("granian", "gunicorn-asgi"), "it sends no pings"),
+    Limit(
+        "ws_unanswered_ping",
+        ("gunicorn-uvicorn",),
+        "the worker has no options for pings: uvicorn's own values hold, 20 s each",
+    ),
+    Limit("ws_server_ends", ("hypercorn",), WAITS_FOR_SOCKETS),
+    Limit("ws_server_ends_with_code", ("hypercorn",), WAITS_FOR_SOCKETS),
+    Limit("ws_server_ends", ("gunicorn-asgi",), TELLS_NOBODY),
+    Limit("ws_server_ends_with_code", ("gunicorn-asgi",), TELLS_NOBODY),
+    Limit(
+        "ws_server_ends",
+        ("granian",),
+        "granian may stop its event loop before consumers have seen the end",
+        is_certain=False,
+    ),
+    Limit(
+        "ws_server_ends_with_code",
+        ("daphne", "granian"),
+        "the server drops the connections without a close frame",
+    ),
+)
 
 LIMITS: tuple[Limit, ...] = (
     # Uploads.
@@ -149,6 +239,7 @@ LIMITS: tuple[Limit, ...] = (
         (*UVICORN[:2], "hypercorn", "daphne", "granian"),
         "only gunicorn loads the application in the parent of its workers",
     ),
+    *SOCKET_LIMITS,
 )
 
 

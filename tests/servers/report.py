@@ -1,44 +1,72 @@
-"""Run the matrix and write its results as a table: `python -m tests.servers.report`.
+"""Run the matrix and write its results as tables: `python -m tests.servers.report`.
 
-Further arguments go to pytest. The page is written whatever the outcome: a scenario
-that fails says so in its cell.
+The first arguments may name parts of the page, `http` or `websockets`: the others
+stay as they are. Further arguments go to pytest. The page is written whatever the
+outcome: a scenario that fails says so in its cell.
 """
 
 import importlib.metadata
 import platform
+import re
 import sys
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.servers.scenarios import scenario_of, server_of, title_of
-from tests.servers.specs import SPECS
+from tests.servers.specs import SOCKET_SPECS, SPECS, ServerSpec
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "servers.md"
-PACKAGES = (
-    "Django",
-    "asgiref",
-    "uvicorn",
-    "httptools",
-    "h11",
-    "Hypercorn",
-    "daphne",
-    "granian",
-    "gunicorn",
-    "uvicorn-worker",
-)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the page, which is written anew as a whole.
+
+    Args:
+        columns: the servers.
+        packages: those whose versions count.
+        groups: a table for each module of tests, and its heading.
+        notes: the heading of the notes.
+    """
+
+    columns: tuple[ServerSpec, ...]
+    packages: tuple[str, ...]
+    groups: dict[str, str]
+    notes: str
+
+
+_SERVERS = ("Hypercorn", "daphne", "granian", "gunicorn", "uvicorn-worker")
+
+PARTS = {
+    "http": Part(
+        SPECS,
+        ("Django", "asgiref", "uvicorn", "httptools", "h11", *_SERVERS),
+        {
+            "test_requests": "Requests",
+            "test_bodies": "Uploads",
+            "test_connections": "Connections",
+            "test_streaming": "Streams",
+            "test_downloads": "Files",
+            "test_bad_requests": "Bad requests",
+            "test_hostile_responses": "Responses that break the rules",
+            "test_tls": "TLS",
+            "test_http2": "HTTP/2",
+            "test_lifecycle": "Start and end",
+        },
+        "Notes",
+    ),
+    "websockets": Part(
+        SOCKET_SPECS,
+        ("Django", "asgiref", "uvicorn", "websockets", "wsproto", *_SERVERS),
+        {"test_websockets": "WebSockets"},
+        "Notes on WebSockets",
+    ),
+}
 GROUPS = {
-    "test_requests": "Requests",
-    "test_bodies": "Uploads",
-    "test_connections": "Connections",
-    "test_streaming": "Streams",
-    "test_downloads": "Files",
-    "test_bad_requests": "Bad requests",
-    "test_hostile_responses": "Responses that break the rules",
-    "test_tls": "TLS",
-    "test_http2": "HTTP/2",
-    "test_lifecycle": "Start and end",
+    module: title for part in PARTS.values() for module, title in part.groups.items()
 }
 INTRODUCTION = """\
 # Servers
@@ -51,7 +79,8 @@ This page is written by `python -m tests.servers.report`.
 - **n.a.**: the server cannot do it; the note says why.
   Each such limit is verified: when a newer server passes, the tests fail until the
   limit is taken out of `tests/servers/limits.py`.
-  Only what would fill the machine's memory is not run.
+  Only what would fill the machine's memory is not run, and only what passes by chance
+  may pass.
 - **3 of 4**: so many cases pass, and the note says what the server cannot do of the rest.
 - **fails**: a defect.
 """
@@ -89,26 +118,31 @@ class Results:
         elif report.skipped:
             cases[scenario] = ("n.a.", _reason(report))
         elif report.when == "call":
-            cases.setdefault(scenario, ("ok", ""))
+            passed = ("n.a.", _reason(report)) if _is_limited(report) else ("ok", "")
+            cases.setdefault(scenario, passed)
 
-    def page(self) -> str:
-        """Return the whole page."""
+    def part(self, part: Part) -> str:
+        """Return what the page says of one part."""
         notes: list[str] = []
-        lines = [INTRODUCTION, *_versions()]
-        for group in GROUPS.values():
+        lines = [_versions(part.packages)]
+        names = [spec.name for spec in part.columns]
+        for group in part.groups.values():
             titles = [title for name, title in self.rows if name == group]
             if not titles:
                 continue
-            names = [spec.name for spec in SPECS]
             lines += ["", f"## {group}", "", f"| | {' | '.join(names)} |"]
             lines += [f"|---|{'---|' * len(names)}"]
             for title in titles:
                 row = self.rows[group, title]
                 cells = [_cell(row[name], notes) for name in names]
                 lines.append(f"| {title} | {' | '.join(cells)} |")
-        lines += ["", "## Notes", ""]
+        lines += ["", f"## {part.notes}", ""]
         lines += [f"{number}. {note}" for number, note in enumerate(notes, 1)]
         return "\n".join(lines) + "\n"
+
+
+def _is_limited(report: pytest.TestReport) -> bool:
+    return hasattr(report, "wasxfail")
 
 
 def _reason(report: pytest.TestReport) -> str:
@@ -139,23 +173,42 @@ def _cell(cases: Cases, notes: list[str]) -> str:
     return f"{words} ({numbers})"
 
 
-def _versions() -> list[str]:
+def _versions(packages: tuple[str, ...]) -> str:
     found = [f"Python {platform.python_version()}"]
-    for package in PACKAGES:
+    for package in packages:
         try:
             found.append(f"{package} {importlib.metadata.version(package)}")
         except importlib.metadata.PackageNotFoundError:
             found.append(f"{package} (not installed)")
-    return [f"Last run with {', '.join(found)}."]
+    return f"Last run with {', '.join(found)}."
+
+
+def _page(parts: dict[str, str]) -> str:
+    """Return the page with these parts, the others taken from the page as it is."""
+    before = PAGE.read_text("utf-8") if PAGE.exists() else ""
+    pieces = [INTRODUCTION]
+    for name in PARTS:
+        kept = re.search(rf"<!-- {name} -->\n\n(.*?)(?=\n<!-- |\Z)", before, re.DOTALL)
+        text = parts.get(name, kept[1] if kept else "")
+        pieces.append(f"<!-- {name} -->\n\n{text}")
+    return "\n".join(pieces)
 
 
 def main(arguments: list[str]) -> int:
     """Run the matrix, write the page, and return pytest's exit status."""
     results = Results()
-    directory = str(Path(__file__).parent)
-    status = pytest.main([directory, *arguments], plugins=[results])
+    names = [name for name in arguments if name in PARTS] or list(PARTS)
+    rest = [word for word in arguments if word not in PARTS]
+    directory = Path(__file__).parent
+    modules = [
+        str(directory / f"{module}.py")
+        for name in names
+        for module in PARTS[name].groups
+    ]
+    status = pytest.main([*modules, *rest], plugins=[results])
+    page = _page({name: results.part(PARTS[name]) for name in names})
     PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(results.page(), "utf-8")
+    PAGE.write_text(page, "utf-8")
     return int(status)
 
 

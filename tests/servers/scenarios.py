@@ -12,14 +12,15 @@ def _params(item: pytest.Item) -> dict[str, object]:
 
 def server_of(item: pytest.Item) -> str | None:
     """Return the server that a test runs on, None outside the matrix."""
-    spec = _params(item).get("spec")
-    return spec.name if isinstance(spec, ServerSpec) else None
+    specs = [each for each in _params(item).values() if isinstance(each, ServerSpec)]
+    return specs[0].name if specs else None
 
 
 def scenario_of(item: pytest.Item) -> str:
     """Return the test's name with its own parameters, the server left out."""
     name = getattr(item, "originalname", item.name).removeprefix("test_")
-    own = [str(value) for key, value in _params(item).items() if key != "spec"]
+    values = _params(item).values()
+    own = [str(value) for value in values if not isinstance(value, ServerSpec)]
     return f"{name}[{'-'.join(own)}]" if own else name
 
 

@@ -3,7 +3,7 @@
 import importlib.util
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 PYTHON = [sys.executable, "-m"]
@@ -20,6 +20,7 @@ class Launch:
     root_path: str = ""
     tls: tuple[Path, Path] | None = None  # certificate, key
     preload: bool = False
+    pings: bool = False  # ask WebSocket clients, every second, whether they are there
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ def _uvicorn(http: str) -> Callable[[Launch], list[str]]:
         if launch.tls:
             certificate, key = launch.tls
             words += ["--ssl-certfile", str(certificate), "--ssl-keyfile", str(key)]
+        if launch.pings:
+            words += ["--ws-ping-interval", "1", "--ws-ping-timeout", "1"]
         return [*words, APPLICATION]
 
     return command
@@ -75,6 +78,8 @@ def _hypercorn(launch: Launch) -> list[str]:
     if launch.tls:
         certificate, key = launch.tls
         words += ["--certfile", str(certificate), "--keyfile", str(key)]
+    if launch.pings:
+        words += ["--websocket-ping-interval", "1"]
     return [*words, APPLICATION]
 
 
@@ -89,6 +94,8 @@ def _daphne(launch: Launch) -> list[str]:
     words += ["--application-close-timeout", GRACE]
     if launch.root_path:
         words += ["--root-path", launch.root_path]
+    if launch.pings:
+        words += ["--ping-interval", "1", "--ping-timeout", "1"]
     return [*words, APPLICATION]
 
 
@@ -172,3 +179,35 @@ SPECS = (
         has_preload=True,
     ),
 )
+
+
+def _with_sockets(spec: ServerSpec, name: str, *words: str) -> ServerSpec:
+    """Return a server that serves WebSockets, by the named implementation if any."""
+    command = spec.command
+
+    def changed(launch: Launch) -> list[str]:
+        kept = [word for word in command(launch) if word != "--no-ws"]
+        return [*kept[:-1], *words, kept[-1]]
+
+    return replace(spec, name=name, command=changed)
+
+
+_BY_NAME = {spec.name: spec for spec in SPECS}
+
+SOCKET_SPECS = (
+    *(
+        replace(
+            _with_sockets(
+                _BY_NAME["uvicorn-httptools"], f"uvicorn-{kind}", "--ws", kind
+            ),
+            requires=("uvicorn", "httptools", kind.partition("-")[0]),
+        )
+        for kind in ("websockets", "websockets-sansio", "wsproto")
+    ),
+    _BY_NAME["hypercorn"],
+    _BY_NAME["daphne"],
+    _with_sockets(_BY_NAME["granian"], "granian"),
+    _BY_NAME["gunicorn-uvicorn"],
+    _BY_NAME["gunicorn-asgi"],
+)
+"""The columns of the WebSocket matrix."""

@@ -7,6 +7,9 @@ FILE_NAME = "download.bin"
 FILE_TAG = '"the-download"'
 FILE_SIZE = 300_000
 
+LONG_REASON = "ü" * 61 + "."
+"""123 bytes in UTF-8: what a close frame carries at most."""
+
 
 def pattern(size: int) -> bytes:
     """Return bytes in which a lost, doubled or moved block shows."""

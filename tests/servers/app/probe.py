@@ -11,7 +11,10 @@ from asgiref.typing import (
     Scope,
 )
 
+from tests.servers.app import bare
+
 MOUNT = "/mounted"
+BARE = "/bare/"
 
 
 class Probe:
@@ -19,6 +22,7 @@ class Probe:
 
     A request with the header `x-observe: NAME` is noted under that name;
     `/observed/NAME` answers with the types of the events that the site sent.
+    At `/bare/` is an echo that the site has no part in.
     """
 
     def __init__(self, site: ASGI3Application) -> None:
@@ -28,6 +32,9 @@ class Probe:
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
+        if scope["type"] == "websocket" and scope["path"] == BARE:
+            await bare.echo(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self.site(scope, receive, send)
             return

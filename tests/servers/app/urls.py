@@ -52,4 +52,8 @@ websocket_urlpatterns = [
     path("ws/sync-echo/", sockets.SyncEcho.as_asgi()),
     path("ws/slow/", sockets.Slow.as_asgi()),
     path("ws/refusing/", sockets.Refusing.as_asgi()),
+    path("ws/raising/<str:how>/", sockets.Raising.as_asgi()),
+    path("ws/telling/", sockets.Telling.as_asgi()),
+    path("ws/hesitating/", sockets.Hesitating.as_asgi()),
+    path("ws/mirror/<str:word>/", sockets.Mirror.as_asgi()),
 ]
