@@ -1,6 +1,7 @@
 """Handshakes for which no worker thread comes free, and messages that wait for one."""
 
 import asyncio
+import contextvars
 from collections.abc import Iterator
 
 import pytest
@@ -104,7 +105,9 @@ async def test_handshake_gets_503_when_its_session_has_to_wait(busy, settings, l
     settings.ROOT_URLCONF = "tests.routing.urls"
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.db"
     headers = [(b"host", b"testserver"), (b"origin", b"http://testserver")]
-    wire = Wire(
+    # As under a server: tests with communicators have a worker of their own.
+    wire = contextvars.Context().run(
+        Wire,
         WebSocketSite(),
         path="/ws/acme/room/3/",
         headers=[*headers, (b"cookie", b"sessionid=abcdefghijklmnopqrstuvwxyz012345")],
