@@ -5,22 +5,18 @@ As in ``tests/http/test_budget.py``; the counts do not flicker, times would.
 
 import asyncio
 import sys
-import threading
-from pathlib import Path
-from types import FrameType
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
-import django_asgi_bridge
 from django_asgi_bridge.generic.websocket import (
     AsyncJsonWebsocketConsumer,
     AsyncWebsocketConsumer,
     WebsocketConsumer,
 )
+from tests.calls import Counter
 from tests.consumer.wire import Wire
 
-PACKAGE = str(Path(django_asgi_bridge.__file__).parent)
 IS_MEASURED_ON = sys.version_info[:2] == (3, 13)
 
 
@@ -49,26 +45,6 @@ class Event(AsyncWebsocketConsumer):
         await self.send(text_data=event["text"])
 
 
-class Counter:
-    """Counts the package's calls on the thread that made it and on later ones."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def __enter__(self) -> Self:
-        threading.setprofile(self.note)
-        sys.setprofile(self.note)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        sys.setprofile(None)
-        threading.setprofile(None)
-
-    def note(self, frame: FrameType, event: str, argument: object) -> None:
-        if event == "call" and frame.f_code.co_filename.startswith(PACKAGE):
-            self.calls += 1
-
-
 # To measure anew: `pytest tests/consumer/test_budget.py -rP`, and a few calls more.
 BUDGETS: dict[str, tuple[Any, int]] = {
     "async": (Echo, 37),
@@ -86,14 +62,14 @@ def test_warm_message_stays_in_its_budget_of_calls(name, layer):
 
     async def talk(counter: Counter) -> None:
         wire = await Wire(consumer.as_asgi()).open()
-        for number in range(30):
-            before = counter.calls
+        for _ in range(30):
+            before = counter.own
             wire.say("1")
-            await wire.until(lambda number=number: len(wire.texts()) == number + 1)
+            await wire.until(lambda: len(wire.texts()) > len(counts))
             for _ in range(5):
                 # Back to where it waits for the next one.
                 await asyncio.sleep(0)
-            counts.append(counter.calls - before)
+            counts.append(counter.own - before)
         await wire.leave()
 
     with Counter() as counter:

@@ -9,34 +9,14 @@ from django.core.exceptions import ImproperlyConfigured
 
 from django_asgi_bridge.exceptions import StopConsumer
 from django_asgi_bridge.generic.websocket import (
-    AsyncWebsocketConsumer,
     WebsocketConsumer,
 )
 from django_asgi_bridge.layers import channel_layers
 from django_asgi_bridge.sockets import Bounds, Inbox
+from tests.consumer.consumers import Echo
 from tests.consumer.wire import Wire
 
 pytestmark = pytest.mark.asyncio
-
-
-class Echo(AsyncWebsocketConsumer):
-    """Says what it hears, and notes how it ends."""
-
-    groups = ["room"]
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.codes = []
-        Echo.last = self
-
-    async def receive(self, text_data=None, bytes_data=None):
-        await self.send(text_data=text_data)
-
-    async def chat_message(self, event):
-        await self.send(text_data=event["text"])
-
-    async def disconnect(self, code):
-        self.codes.append(code)
 
 
 class Failing(Echo):

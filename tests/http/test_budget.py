@@ -17,27 +17,22 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from types import FrameType
-from typing import Any, Self
+from typing import Any
 
-import asgiref
 import django
 import pytest
 from django.http import HttpRequest, HttpResponse
 from django.test import override_settings
 from django.urls import path
 
-import django_asgi_bridge
 from django_asgi_bridge.http.handler import ASGIHandler
+from tests.calls import Counter
 from tests.http.corpus import DEFAULT, DJANGO
 from tests.http.support import fresh_pool, site
 
 # Django 6.1 tells its own test settings to name a mailer.
 pytestmark = pytest.mark.filterwarnings("ignore:.*MAILERS")
 
-PACKAGE = str(Path(django_asgi_bridge.__file__).parent)
-COUNTED = (PACKAGE, *(str(Path(each.__file__).parent) for each in (asgiref, django)))
 # What the budgets were measured on.
 IS_MEASURED_ON = sys.version_info[:2] == (3, 13) and django.VERSION[:2] == (6, 1)
 
@@ -83,29 +78,6 @@ def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """Give Django's middleware its apps and tables."""
     with site(django_db_blocker):
         yield
-
-
-class Counter:
-    """Counts calls on the thread that made it and on threads started meanwhile."""
-
-    def __init__(self) -> None:
-        self.own = self.all = 0
-
-    def __enter__(self) -> Self:
-        threading.setprofile(self.note)
-        sys.setprofile(self.note)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        sys.setprofile(None)
-        threading.setprofile(None)
-
-    def note(self, frame: FrameType, event: str, argument: object) -> None:
-        """Take one event of the interpreter."""
-        name = frame.f_code.co_filename
-        if event == "call" and name.startswith(COUNTED):
-            self.all += 1
-            self.own += name.startswith(PACKAGE)
 
 
 async def serve(app: Any, url: str) -> int:

@@ -1,7 +1,6 @@
 """What the layers of channels_redis do wrong, and this one right."""
 
 import asyncio
-import uuid
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -19,21 +18,8 @@ from django_asgi_bridge.layers import BaseChannelLayer, channel_layers
 from django_asgi_bridge.layers.redis import RedisChannelLayer
 from tests.consumer.test_bursts import Sleeper
 from tests.consumer.wire import Wire
-from tests.layers.redis.servers import RedisServer
 
 WATCHDOG = 30.0
-
-
-@pytest.fixture
-def prefix():
-    return f"t{uuid.uuid4().hex[:12]}"
-
-
-@pytest.fixture
-def server(tmp_path):
-    own = RedisServer(tmp_path)
-    yield own
-    own.kill()
 
 
 @pytest.fixture
@@ -41,17 +27,6 @@ def shards(redis_url):
     """Give two places that share no key: databases of one server."""
     parts = urlsplit(redis_url)
     return [urlunsplit(parts._replace(path=f"/{number}")) for number in (1, 2)]
-
-
-@pytest.fixture
-def make(redis_url, prefix):
-    """Give a function that makes layers of one site."""
-
-    def make(**options):
-        options.setdefault("hosts", [redis_url])
-        return RedisChannelLayer(prefix=prefix, **options)
-
-    return make
 
 
 @pytest.fixture
