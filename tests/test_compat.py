@@ -19,7 +19,7 @@ settings.__dict__.update(
     urlpatterns=[],
     ASGI_APPLICATION="compat_settings.application",
     INSTALLED_APPS={apps!r},
-    CHANNEL_LAYERS={{"default": {{"BACKEND": "channels.layers.InMemoryChannelLayer"}}}},
+    CHANNEL_LAYERS={{"default": {{"BACKEND": "{package}.layers.InMemoryChannelLayer"}}}},
     DATABASES={{
         "default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
     }},
@@ -47,9 +47,9 @@ MODULES = [
 ]  # fmt: skip
 
 
-def run(code, *, install=INSTALL, apps=("django_asgi_bridge",)):
+def run(code, *, install=INSTALL, apps=("django_asgi_bridge",), package="channels"):
     """Run code in a project and return what it prints."""
-    script = SETTINGS.format(install=install, apps=[*apps, *APPS])
+    script = SETTINGS.format(install=install, apps=[*apps, *APPS], package=package)
     return subprocess.run(
         [sys.executable, "-c", script + textwrap.dedent(code)],
         capture_output=True,
@@ -246,6 +246,7 @@ def test_every_combination_of_apps_starts(apps):
         """,
         install="",
         apps=apps,
+        package="channels" if "channels" in apps else "django_asgi_bridge",
     )
 
     # Trap 16: the app that is listed first has the command.
