@@ -17,7 +17,6 @@ from django_asgi_bridge.exceptions import ClientDisconnected
 from django_asgi_bridge.http.contracts import Body
 from django_asgi_bridge.http.djangos import Request, Response
 from django_asgi_bridge.http.look import Look
-from django_asgi_bridge.http.lookout import watch_later
 from django_asgi_bridge.http.marks import Marks, marks_of
 from django_asgi_bridge.http.quota import Quota
 from django_asgi_bridge.protocol.request import Refusal
@@ -44,7 +43,6 @@ class Exchange:
         "is_settled",
         "is_started",
         "is_sync_view",
-        "is_watch_over",
         "last_message",
         "lease",
         "listen",
@@ -103,7 +101,6 @@ class Exchange:
         self.is_started = False
         self.is_settled = False
         self.is_finished = False
-        self.is_watch_over = False
         self.has_waited = False
         self.wants_cancel = False
         lease.owner = self
@@ -161,18 +158,14 @@ class Exchange:
         """Tell whether the calling task is the one that may make trips."""
         return not self.lease.is_direct or asyncio.current_task() is self.task
 
-    def on_wait(self, is_for_trip: bool) -> None:
-        """See to the watch for the client, now that the request waits.
+    def on_wait(self) -> None:
+        """Start to listen, now that the request waits for the first time.
 
-        A request that is answered without waiting never needs the task, and one that
-        only makes a short trip does not either.
+        A request that is answered without waiting never needs the task.
         """
         self.has_waited = True
         if self.is_body_complete:
-            if is_for_trip:
-                watch_later(self)
-            else:
-                self.start_listening()
+            self.start_listening()
         elif self.body is None:
             loop = asyncio.get_running_loop()
             self.body_timer = loop.call_later(
@@ -195,14 +188,13 @@ class Exchange:
 
     def start_listening(self) -> None:
         """Watch for the client leaving, in a task that ends with the request."""
-        is_over = self.is_answered or self.is_disconnected or self.is_watch_over
+        is_over = self.is_answered or self.is_disconnected
         if self.listener is None and not is_over:
             loop = asyncio.get_running_loop()
             self.listener = start_task(loop, self._listen())
 
     def stop_listening(self) -> None:
         """End the watch; the client's leaving means nothing from now on."""
-        self.is_watch_over = True
         self.stop_body_timer()
         listener, self.listener = self.listener, None
         if listener is not None:

@@ -90,11 +90,6 @@ logger = logging.getLogger("django_asgi_bridge.threads")
 
 _NOTHING_YET: Final = object()
 
-
-def _ignore(is_for_trip: bool) -> None:
-    """Do nothing about a wait."""
-
-
 _STACK_LINES = 8
 """Innermost calls of a stuck thread that are logged."""
 
@@ -106,15 +101,14 @@ detached_tasks: "set[asyncio.Task[None]]" = set()
 def drive(
     context: contextvars.Context,
     coroutine: Coroutine[Any, Any, Any],
-    on_wait: Callable[[bool], None] = _ignore,
+    on_wait: Callable[[], None] | None = None,
 ) -> Generator[Any, Any, Any]:
     """Run ``coroutine`` inside ``context`` and return what it returns.
 
     Args:
         context: entered for each step of the coroutine and by its trips.
         coroutine: it may await ``Trip`` objects, directly or further down.
-        on_wait: called before the coroutine waits for the first time, with whether it
-            waits for a trip; after trips again when it waits for something else.
+        on_wait: called once, before the coroutine waits for the first time.
 
     Raises:
         asyncio.CancelledError: the task was cancelled, and the coroutine did not
@@ -128,10 +122,10 @@ def drive(
     except StopIteration as stop:
         # It never waits: all of it has been done in this one step.
         return stop.value
-    if type(awaited) is Trip:
-        on_wait(True)
+    if on_wait is not None:
+        on_wait()
     try:
-        return (yield from _steps(context, coroutine, awaited, on_wait))
+        return (yield from _steps(context, coroutine, awaited))
     except _Detached:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
@@ -143,7 +137,6 @@ def _steps(
     context: contextvars.Context,
     coroutine: Coroutine[Any, Any, Any],
     awaited: Any = _NOTHING_YET,
-    on_wait: Callable[[bool], None] = _ignore,
     *,
     error: BaseException | None = None,
     value: Any = None,
@@ -153,7 +146,6 @@ def _steps(
     Args:
         awaited: what it waits for; if that is nothing yet, ``error`` or ``value`` is
             what it gets first.
-        on_wait: called before it waits for the first time for anything but a trip.
     """
     run: Callable[..., Any] = context.run
     send, throw = coroutine.send, coroutine.throw
@@ -174,8 +166,6 @@ def _steps(
                 value = yield from _carry(context, awaited)
                 run(rehome_locals)
             else:
-                on_wait(False)
-                on_wait = _ignore
                 value = yield awaited
         except _Left as left:
             context = _context_without(left, context, coroutine)

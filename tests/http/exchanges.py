@@ -131,6 +131,7 @@ class Wire:
         self._gone = asyncio.Event()
         self._stray: asyncio.Queue[Message] = asyncio.Queue()
         self._changed = asyncio.Event()
+        self._has_asked = asyncio.Event()
 
     # What a test does.
 
@@ -169,12 +170,10 @@ class Wire:
         """Hand out an event that has no place here."""
         self._stray.put_nowait(message)
 
-    async def until_asked(self, times: int = 1) -> None:
-        """Wait until the application waits for an event, for the nth time."""
+    async def until_asked(self) -> None:
+        """Wait until the application waits for an event."""
         async with asyncio.timeout(PATIENCE):
-            while self.asked < times:
-                self._changed.clear()
-                await self._changed.wait()
+            await self._has_asked.wait()
 
     async def until_sent(self, count: int) -> None:
         """Wait until so many events were sent."""
@@ -238,7 +237,7 @@ class Wire:
 
     async def receive(self) -> Message:
         number, self.asked = self.asked, self.asked + 1
-        self._changed.set()
+        self._has_asked.set()
         if self._on_receive is not None:
             message = self._on_receive(number)
             if message is not None:

@@ -67,9 +67,9 @@ class Budget:
 
 BUDGETS = {
     "async": Budget("/async/", (), 100, 119),
-    "sync": Budget("/sync/", (), 165, 187),
+    "sync": Budget("/sync/", (), 169, 191),
     "async, default middleware": Budget("/async/", DEFAULT, 118, 240),
-    "sync, default middleware": Budget("/sync/", DEFAULT, 168, 293),
+    "sync, default middleware": Budget("/sync/", DEFAULT, 172, 297),
 }
 
 
