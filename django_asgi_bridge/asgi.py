@@ -11,7 +11,7 @@ from django_asgi_bridge.conf import get_config
 from django_asgi_bridge.http.handler import ASGIHandler
 from django_asgi_bridge.lifespan import Lifespan
 from django_asgi_bridge.mounts import Mounts
-from django_asgi_bridge.threads import detached_tasks, get_pool
+from django_asgi_bridge.threads import detached_here, get_pool
 from django_asgi_bridge.types import App, Receive, Scope, Send
 
 __all__ = ("Application", "get_asgi_application")
@@ -76,9 +76,9 @@ class Application:
         try:
             await self.lifespan(scope, receive, send)
         finally:
-            if detached_tasks:
+            if left := detached_here():
                 # Sync views that outlived their clients may end first.
-                await asyncio.wait(detached_tasks, timeout=get_config().detach_after)
+                await asyncio.wait(left, timeout=get_config().detach_after)
             pool.shutdown(timeout=1.0)
 
 

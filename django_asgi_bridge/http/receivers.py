@@ -52,8 +52,10 @@ class _Stage:
         entries = self._signal.receivers
         seen = self._seen
         if len(entries) != len(seen) or not all(map(operator.is_, entries, seen)):
-            self._seen = list(entries)
-            self._audience = _audience_of(self._seen)
+            seen = list(entries)
+            # In this order: another thread that finds them seen takes the new answer.
+            self._audience = _audience_of(seen)
+            self._seen = seen
         return self._audience
 
 

@@ -12,7 +12,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django_asgi_bridge.conf import get_config
 from django_asgi_bridge.threads import connections
 from django_asgi_bridge.threads.cancellation import Postponed, ended
-from django_asgi_bridge.threads.driver import detached_tasks, drive
+from django_asgi_bridge.threads.driver import detached_here, detached_tasks, drive
 from django_asgi_bridge.threads.jobs import was_left
 from django_asgi_bridge.threads.lease import Lease, current_lease, lease_of_context
 from django_asgi_bridge.threads.loop_thread import LoopThread
@@ -31,6 +31,7 @@ __all__ = (
     "WorkerPool",
     "call_async",
     "current_lease",
+    "detached_here",
     "detached_tasks",
     "drive",
     "ended",

@@ -32,7 +32,7 @@ from django_asgi_bridge.threads.hold import Hold
 from django_asgi_bridge.threads.jobs import ResumeJob, TripJob, take_over
 from django_asgi_bridge.threads.locals import rehome_locals
 
-__all__ = ("Trip", "detached_tasks", "drive")
+__all__ = ("Trip", "detached_here", "detached_tasks", "drive")
 
 
 class Trip:
@@ -95,6 +95,18 @@ _STACK_LINES = 8
 
 detached_tasks: "set[asyncio.Task[None]]" = set()
 """Background tasks that finish what cancelled requests left running."""
+
+
+def detached_here() -> "set[asyncio.Task[None]]":
+    """Return the ``detached_tasks`` of the running loop.
+
+    Those of a loop that was closed under them are forgotten: they never end.
+    """
+    loop = asyncio.get_running_loop()
+    for task in list(detached_tasks):
+        if task.get_loop().is_closed():
+            detached_tasks.discard(task)
+    return {task for task in detached_tasks if task.get_loop() is loop}
 
 
 @types.coroutine

@@ -28,7 +28,7 @@ from django.test import override_settings
 from django.urls import path as route
 
 from django_asgi_bridge.http.handler import ASGIHandler
-from django_asgi_bridge.threads import PoolStats, detached_tasks, get_pool
+from django_asgi_bridge.threads import PoolStats, detached_here, get_pool
 
 __all__ = (
     "Base",
@@ -402,8 +402,8 @@ class Base:
 async def settle() -> None:
     """Let cancelled tasks end and wait for what requests left in the background."""
     async with asyncio.timeout(PATIENCE):
-        while detached_tasks:
-            await asyncio.wait(list(detached_tasks))
+        while left := detached_here():
+            await asyncio.wait(left)
     for _ in range(5):
         await asyncio.sleep(0)
 

@@ -9,7 +9,7 @@ import pytest
 from asgiref.local import Local
 
 from django_asgi_bridge.exceptions import PoolBusy
-from django_asgi_bridge.threads.driver import detached_tasks, drive
+from django_asgi_bridge.threads.driver import detached_here, detached_tasks, drive
 from django_asgi_bridge.threads.worker import PoolLease
 from tests.threads.support import Call, run, served, until, wait, wait_until_idle
 
@@ -648,3 +648,30 @@ def test_worker_survives_a_loop_that_closed_under_its_call(pool):
     pool.close(leases[0])
 
     assert run(served(pool, other)) == "served"
+
+
+def test_tasks_that_a_closed_loop_left_are_forgotten():
+    """They never end, and other loops must not wait for them."""
+
+    async def never_ends():
+        await asyncio.Event().wait()
+
+    loop = asyncio.new_event_loop()
+    lost = loop.create_task(never_ends())
+    loop.run_until_complete(asyncio.sleep(0))
+
+    async def others():
+        detached_tasks.add(lost)
+        own = asyncio.create_task(never_ends())
+        detached_tasks.add(own)
+        while_it_lives = detached_here() == {own} and lost in detached_tasks
+        loop.close()
+        afterwards = detached_here() == {own} and lost not in detached_tasks
+        detached_tasks.discard(own)
+        own.cancel()
+        return while_it_lives, afterwards
+
+    try:
+        assert asyncio.run(others()) == (True, True)
+    finally:
+        lost._log_destroy_pending = False
