@@ -15,6 +15,7 @@ from typing import Any
 from asgiref.compatibility import guarantee_single_callable
 
 from django_asgi_bridge.sockets.failure import FailureClose
+from django_asgi_bridge.testing.expectations import expect_event
 from django_asgi_bridge.testing.places import place_of
 from django_asgi_bridge.testing.worker import connections_of_test
 
@@ -158,6 +159,17 @@ class ApplicationCommunicator:
         # failed has been asked for its error, or nobody wants it.
         with contextlib.suppress(RuntimeError, AttributeError):
             self.stop(exceptions=False)
+
+    async def _receive_body(self, kind: str, timeout: float) -> bytes:
+        """Return what the next events of that kind bring, the last one included."""
+        body = b""
+        more_body = True
+        while more_body:
+            part = await self.receive_output(timeout)
+            expect_event(part, kind)
+            body += part.get("body", b"")
+            more_body = part.get("more_body", False)
+        return body
 
     async def _cancel(self) -> None:
         self.future.cancel()

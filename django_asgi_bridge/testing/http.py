@@ -59,12 +59,6 @@ class HttpCommunicator(ApplicationCommunicator):
             await self.send_input({"type": "http.request", "body": self.body})
         start = await self.receive_output(timeout)
         expect_event(start, "http.response.start")
-        body = b""
-        more_body = True
-        while more_body:
-            part = await self.receive_output(timeout)
-            expect_event(part, "http.response.body")
-            body += part.get("body", b"")
-            more_body = part.get("more_body", False)
+        body = await self._receive_body("http.response.body", timeout)
         response = {key: value for key, value in start.items() if key != "type"}
         return {"headers": [], **response, "body": body}

@@ -76,13 +76,7 @@ class WebsocketCommunicator(ApplicationCommunicator):
         return True, event.get("subprotocol")
 
     async def _read_denial(self, start: Any, timeout: float) -> dict[str, Any]:
-        body = b""
-        more_body = True
-        while more_body:
-            part = await self.receive_output(timeout)
-            expect_event(part, "websocket.http.response.body")
-            body += part.get("body", b"")
-            more_body = part.get("more_body", False)
+        body = await self._receive_body("websocket.http.response.body", timeout)
         headers = start.get("headers", [])
         return {"status": start["status"], "headers": headers, "body": body}
 
