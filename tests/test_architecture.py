@@ -87,7 +87,13 @@ UNDECLARED: dict[str, set[str]] = {
     "http.routes": {"MAX_REMEMBERED"},
     "management.commands._explanation": {"LOOP", "WORKER"},
     "protocol.request": {"MAX_LENGTH_DIGITS", "MAX_SHOWN"},
-    "protocol.response": {"MAX_FIELD_BYTES", "MAX_LENGTH_DIGITS", "MAX_SHOWN"},
+    "protocol.response": {
+        "MAX_FIELD_BYTES",
+        "MAX_LENGTH_DIGITS",
+        "MAX_REMEMBERED",
+        "MAX_REMEMBERED_LENGTH",
+        "MAX_SHOWN",
+    },
     "testing.client": {"CHUNK_BYTES"},
 }
 

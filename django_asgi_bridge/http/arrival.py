@@ -80,7 +80,7 @@ async def _receive_body(handler: Receiver, exchange: Exchange) -> Any:
     if is_lazy and exchange.is_sync_view:
         await body.prefetch()
         if not body.is_complete and handler.upload_places.take():
-            exchange.places.append(handler.upload_places)
+            exchange.places += (handler.upload_places,)
             return body
         await body.buffer()
     else:

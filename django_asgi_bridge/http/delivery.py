@@ -10,49 +10,48 @@ from django_asgi_bridge.http.djangos import Response
 from django_asgi_bridge.http.exchange import Exchange
 from django_asgi_bridge.http.extensions import trailers_of
 from django_asgi_bridge.http.plan import convert
+from django_asgi_bridge.http.response import send_response
 from django_asgi_bridge.protocol.response import (
     BadResponse,
     ResponseState,
     encode_headers,
 )
 
-__all__ = ("deliver", "deliver_last")
+__all__ = ("deliver", "send_trailers")
 
 
-async def deliver(handler: Responder, exchange: Exchange) -> None:
+async def deliver(
+    handler: Responder, exchange: Exchange, *, is_overridden: bool
+) -> None:
     """Send everything of the exchange's response but its last event.
+
+    Args:
+        is_overridden: a subclass sends responses by a method of its own.
 
     Raises:
         Exception: what stopped a response that had begun.
     """
+    response = exchange.response
     try:
-        await handler.send_response(exchange.response, exchange.send)
+        if is_overridden:
+            await handler.send_response(response, exchange.send)
+        else:
+            await send_response(handler, exchange, response)
     except ClientDisconnected:
         raise
     except Exception as error:
-        if exchange.order.is_started or settings.DEBUG_PROPAGATE_EXCEPTIONS:
+        is_begun = exchange.state is not ResponseState.WAITING
+        if is_begun or settings.DEBUG_PROPAGATE_EXCEPTIONS:
             raise
         # Closed at the end, like every response that is not sent.
-        exchange.note(exchange.response)
+        exchange.note(response)
         exchange.response = await _replacement(handler, exchange, error)
         await handler.send_response(exchange.response, exchange.send)
 
 
-async def deliver_last(exchange: Exchange) -> None:
-    """Send the last body event, and the trailers.
-
-    Called outside the request's context: a server may start the connection's next
-    request from within this call.
-    """
-    message = exchange.last_message
-    if message is None:
-        return
-    exchange.last_message = None
-    await exchange.send(message)
-    response = exchange.response
-    if response is None or exchange.order.state is not ResponseState.TRAILERS:
-        return
-    trailers = trailers_of(response)
+async def send_trailers(exchange: Exchange) -> None:
+    """Send what follows the last body event of a response that announced it."""
+    trailers = trailers_of(exchange.response)
     if trailers is not None:
         encoded = encode_headers(trailers.items(), (), lower=True)
         await exchange.send(

@@ -13,9 +13,9 @@ from django_asgi_bridge.http.exchange import Exchange
 from django_asgi_bridge.http.lifecycle import (
     closes_inline,
     finish_inline,
-    finishes_inline,
     fire_finished,
 )
+from django_asgi_bridge.http.receivers import finished_audience
 from django_asgi_bridge.threads import PINS_NOTHING, Postponed
 
 __all__ = ("finish", "finish_now")
@@ -30,17 +30,18 @@ def finish_now(exchange: Exchange) -> bool:
     response = exchange.response
     if response is None or exchange.after:
         return False
+    audience = finished_audience()
     if not exchange.is_settled and not (
         exchange.is_started
         and exchange.lease.worker is None
         and exchange.lease.is_direct
+        and not audience.has_others
         and closes_inline(exchange, response)
-        and finishes_inline(exchange)
     ):
         return False
     exchange.is_finished = True
     try:
-        finish_inline(exchange, response)
+        finish_inline(exchange, response, audience)
     except Exception:
         logger.exception("closing a response failed at the end of a request")
     finally:
@@ -63,7 +64,7 @@ async def finish(exchange: Exchange, handler_class: type) -> None:
         if lease.is_left():
             with postponed:
                 await lease.run(_wait_for_turn, pins=PINS_NOTHING, is_cleanup=True)
-        for function in exchange.after:
+        for function in exchange.after or ():
             with postponed:
                 await _run_after(exchange, function)
         if exchange.is_started:
@@ -77,7 +78,7 @@ async def finish(exchange: Exchange, handler_class: type) -> None:
 def _leave(exchange: Exchange) -> None:
     for places in exchange.places:
         places.give_back()
-    exchange.places.clear()
+    exchange.places = ()
     if exchange.body is not None:
         exchange.body.close()
     exchange.lease.pool.close(exchange.lease)

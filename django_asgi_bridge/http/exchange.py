@@ -20,7 +20,11 @@ from django_asgi_bridge.http.look import Look
 from django_asgi_bridge.http.marks import Marks, marks_of
 from django_asgi_bridge.http.quota import Quota
 from django_asgi_bridge.protocol.request import Refusal
-from django_asgi_bridge.protocol.response import ResponseOrder
+from django_asgi_bridge.protocol.response import (
+    TRANSITIONS,
+    ResponseState,
+    state_after,
+)
 from django_asgi_bridge.threads import Lease, current_lease, start_task, was_left
 from django_asgi_bridge.types import Message, Receive, Scope, Send
 
@@ -50,7 +54,6 @@ class Exchange:
         "listener_error",
         "look",
         "made",
-        "order",
         "places",
         "prefix",
         "receive",
@@ -59,6 +62,7 @@ class Exchange:
         "response",
         "scope",
         "server_send",
+        "state",
         "task",
         "wants_cancel",
     )
@@ -85,15 +89,15 @@ class Exchange:
         self.request: Request | None = None
         self.response: Response | None = None
         # The responses that views made; middleware may have put another in place.
-        self.made: list[Any] = []
-        self.after: list[Callable[[], Any]] = []
-        self.order = ResponseOrder()
+        self.made: tuple[Any, ...] = ()
+        self.after: list[Callable[[], Any]] | None = None
+        self.state = ResponseState.WAITING
         self.last_message: Message | None = None
         self.refusal: Refusal | None = None
         self.listener: asyncio.Task[None] | None = None
         self.listener_error: BaseException | None = None
         self.body_timer: asyncio.TimerHandle | None = None
-        self.places: list[Quota] = []
+        self.places: tuple[Quota, ...] = ()
         self.is_answered = False
         self.is_sync_view = False
         self.is_body_complete = False
@@ -127,8 +131,16 @@ class Exchange:
         if isinstance(response, HttpResponseBase):
             if self.response is None or not was_left():
                 self.response = response
-            if not self.made or not any(response is each for each in self.made):
-                self.made.append(response)
+            if not self.made:
+                self.made = (response,)
+            elif not any(response is each for each in self.made):
+                self.made += (response,)
+
+    def do_after(self, function: Callable[[], Any]) -> None:
+        """Call ``function`` when the last byte is sent."""
+        if self.after is None:
+            self.after = []
+        self.after.append(function)
 
     def let_go(self) -> None:
         """Drop request and response, now that nothing is left to do with them.
@@ -136,7 +148,7 @@ class Exchange:
         They know this object, and the garbage collector need not come for them.
         """
         self.request = self.response = self.lease.owner = None
-        self.made.clear()
+        self.made = ()
 
     def call_async(self, function: Callable[..., Any], *args: Any) -> Any:
         """Run a coroutine function on the event loop and wait for it, on a worker.
@@ -253,7 +265,11 @@ class Exchange:
             BadResponse: the event is out of its order.
             ClientDisconnected: the server says that the client has left.
         """
-        self.order.on(message["type"], more)
+        event = message["type"]
+        # The first state counts as false: state_after() knows its successors too.
+        self.state = TRANSITIONS.get((self.state, event, more)) or state_after(
+            self.state, event, more
+        )
         if self.is_disconnected:
             return
         try:

@@ -20,7 +20,7 @@ from typing import Any
 from django.core.exceptions import BadRequest, RequestAborted
 from django.core.handlers import base as django_base
 from django.core.handlers.asgi import ASGIHandler as DjangoASGIHandler
-from django.http import HttpResponseBadRequest
+from django.http import FileResponse, HttpResponseBadRequest
 from django.urls import get_resolver
 
 from django_asgi_bridge.conf import django_settings as settings
@@ -34,7 +34,7 @@ from django_asgi_bridge.http.body import (
     pieces_of,
     spool,
 )
-from django_asgi_bridge.http.delivery import deliver, deliver_last
+from django_asgi_bridge.http.delivery import deliver, send_trailers
 from django_asgi_bridge.http.djangos import Request, Response, iscoroutinefunction
 from django_asgi_bridge.http.ending import finish, finish_now
 from django_asgi_bridge.http.exchange import (
@@ -44,11 +44,7 @@ from django_asgi_bridge.http.exchange import (
 )
 from django_asgi_bridge.http.hooks import is_from
 from django_asgi_bridge.http.layers import LayerRecorder
-from django_asgi_bridge.http.lifecycle import (
-    closes_inline,
-    finishes_inline,
-    fire_started,
-)
+from django_asgi_bridge.http.lifecycle import fire_started, start_inline
 from django_asgi_bridge.http.look import look_at
 from django_asgi_bridge.http.place import (
     script_prefix,
@@ -59,8 +55,10 @@ from django_asgi_bridge.http.plan import Plan
 from django_asgi_bridge.http.quota import Quota
 from django_asgi_bridge.http.request import ASGIRequest
 from django_asgi_bridge.http.response import send_response
+from django_asgi_bridge.http.walk import walk
 from django_asgi_bridge.lifespan import Lifespan, app_hooks, find_hooks
 from django_asgi_bridge.protocol.request import Refusal, check_request, split_path
+from django_asgi_bridge.protocol.response import ResponseState
 from django_asgi_bridge.threads import drive, new_lease, run_apart
 from django_asgi_bridge.types import Receive, Scope, Send
 
@@ -183,7 +181,14 @@ class ASGIHandler(DjangoASGIHandler):
         context = contextvars.copy_context()
         try:
             await drive(context, self._answer(exchange), exchange.on_wait)
-            await deliver_last(exchange)
+            last = exchange.last_message
+            if last is not None:
+                # Outside the request's context: a server may start the
+                # connection's next request from within this call.
+                exchange.last_message = None
+                await exchange.send(last)
+                if exchange.state is ResponseState.TRAILERS:
+                    await send_trailers(exchange)
         except asyncio.CancelledError:
             if not exchange.take_cancel():
                 raise
@@ -195,10 +200,10 @@ class ASGIHandler(DjangoASGIHandler):
             if exchange.has_waited:
                 exchange.stop_listening()
                 exchange.take_cancel()
+                context = exchange.lease.free(context)
             if not exchange.is_answered:
                 # Nothing may be sent from the background any more.
                 exchange.is_disconnected = True
-            context = exchange.lease.free(context)
             if exchange.is_answered and not context.run(finish_now, exchange):
                 await drive(context, finish(exchange, type(self)))
 
@@ -211,12 +216,14 @@ class ASGIHandler(DjangoASGIHandler):
             body = await open_body(self, exchange)
             if body is not None:
                 use_script_prefix(exchange.prefix)
-                await fire_started(exchange, type(self))
+                if not start_inline(exchange):
+                    await fire_started(exchange, type(self))
                 exchange.response = await self._respond(exchange, body)
             elif exchange.refusal is not None:
                 exchange.response = answers.refused(exchange.refusal, exchange.scope)
             if exchange.response is not None:
-                await deliver(self, exchange)
+                is_overridden = type(self).send_response is not _SEND_RESPONSE
+                await deliver(self, exchange, is_overridden=is_overridden)
         except GeneratorExit:
             # The task is thrown away with its loop: nothing can be awaited.
             raise
@@ -225,7 +232,7 @@ class ASGIHandler(DjangoASGIHandler):
             await finish(exchange, type(self))
             raise
         exchange.is_answered = True
-        if asyncio.current_task() is not exchange.task:
+        if exchange.has_waited and asyncio.current_task() is not exchange.task:
             # In the background, after a cancellation that somebody recovered from:
             # the task that would end the request has left.
             await finish(exchange, type(self))
@@ -273,9 +280,16 @@ class ASGIHandler(DjangoASGIHandler):
             body.close()
             return error_response
         exchange.request = request
-        vars(request)["_bridge_exchange"] = exchange
+        request._bridge_exchange = exchange
         try:
-            response: Response = await self.run_get_response(request)
+            if type(self).run_get_response is _RUN_GET_RESPONSE:
+                # What that does, without a step of its own.
+                response = await self.get_response_async(request)
+                response._handler_class = type(self)
+                if isinstance(response, FileResponse):
+                    response.block_size = self.chunk_size
+            else:
+                response = await self.run_get_response(request)
         except PoolBusy as error:
             response = answers.busy(error, request)
         except Exception:
@@ -301,41 +315,25 @@ class ASGIHandler(DjangoASGIHandler):
 
     async def get_response_async(self, request: Request) -> Response:
         """Run middleware and view; see ``BaseHandler.get_response_async``."""
-        exchange = vars(request).get("_bridge_exchange") or current_exchange()
+        exchange = getattr(request, "_bridge_exchange", None) or current_exchange()
         if exchange is None:
             return await answer_apart(self, request)
-        if not is_from(django_base.BaseHandler.get_response_async, _BASE):
+        djangos = django_base.BaseHandler.get_response_async
+        if djangos is not _GET_RESPONSE and not is_from(djangos, _BASE):
+            # A monitoring tool replaced Django's method and wants to be called.
             return await super().get_response_async(request)
-        use_urlconf(read_setting("ROOT_URLCONF"))
-        response: Response = await self._dispatch(request)
+        urlconf = read_setting("ROOT_URLCONF")
+        use_urlconf(urlconf)
+        response: Response = await walk(self.plan, request, exchange, urlconf)
         response._resource_closers.append(request.close)
         if response.status_code >= 400 and not answers.is_logged(response):
-            lease = exchange_of(request).lease
-            await lease.run_promptly(answers.log, request, response)
+            await exchange.lease.run_promptly(answers.log, request, response)
         return response
 
     async def _dispatch(self, request: Request) -> Response:
-        """Run the plan: in one trip where everything is sync."""
+        """Be Django's middleware chain."""
         exchange = exchange_of(request)
-        urlconf = getattr(request, "urlconf", None) or read_setting("ROOT_URLCONF")
-        look = exchange.look
-        if look is None or not look.leads(request.path_info, urlconf):
-            policy = exchange.config.on_disconnect
-            exchange.see(look_at(request.path_info, urlconf, policy))
-        lease = exchange.lease
-        if lease.is_direct and self.plan.is_whole_trip(exchange.is_sync_view):
-            return await lease.run(self._whole_trip, request, exchange)
-        return await self.plan.on_loop(request, 0, exchange)
-
-    def _whole_trip(self, request: Request, exchange: Exchange) -> Response:
-        """Do everything on the worker, and end the lease where that is all."""
-        response = exchange.response = self.plan.on_worker(request, 0, exchange)
-        if response.status_code >= 400:
-            answers.log(request, response)
-        if closes_inline(exchange, response) and finishes_inline(exchange):
-            exchange.is_settled = True
-            exchange.lease.is_closed = True
-        return response
+        return await walk(self.plan, request, exchange, read_setting("ROOT_URLCONF"))
 
     def resolve_request(self, request: Request) -> Any:
         """Resolve the URL, by what the early look found where that still holds."""
@@ -390,3 +388,9 @@ class ASGIHandler(DjangoASGIHandler):
     async def read_body(self, receive: Receive) -> Any:
         """Read a whole body, whatever its size, into a spooled file."""
         return await spool(pieces_of(receive))
+
+
+# Django's methods, and ours, as nobody replaced or overrode them.
+_GET_RESPONSE = django_base.BaseHandler.get_response_async
+_RUN_GET_RESPONSE = DjangoASGIHandler.run_get_response
+_SEND_RESPONSE = ASGIHandler.send_response

@@ -24,8 +24,8 @@ from django_asgi_bridge.http.djangos import Response
 from django_asgi_bridge.http.exchange import Exchange
 from django_asgi_bridge.http.receivers import (
     OWN,
+    Audience,
     finished_audience,
-    is_watched,
     started_audience,
 )
 from django_asgi_bridge.threads import PINS_NOTHING, Postponed
@@ -42,9 +42,12 @@ __all__ = (
     "finishes_inline",
     "fire_finished",
     "fire_started",
+    "start_inline",
 )
 
 logger = logging.getLogger("django_asgi_bridge.http")
+
+_caches: Any = caches  # for its private parts
 
 
 def _receivers(signal: Signal, sender: Any) -> tuple[list[Any], list[Any]]:
@@ -79,20 +82,30 @@ def _leave_thread() -> None:
         drop_open_work()
 
 
+def start_inline(exchange: Exchange) -> bool:
+    """Begin a request where Django's receivers alone listen; tell whether they do."""
+    lease = exchange.lease
+    audience = started_audience()
+    if audience.has_others or audience.is_watched or not lease.is_direct:
+        return False
+    lease.on_detach = _leave_thread
+    lease.on_attach = _hook_of(audience.own)
+    exchange.is_started = True
+    return True
+
+
 async def fire_started(exchange: Exchange, sender: type) -> None:
-    """Send ``request_started``: no trip unless others' sync receivers are live."""
+    """Send ``request_started``, where ``start_inline`` did not do.
+
+    No trip unless others' sync receivers are live.
+    """
     lease = exchange.lease
     signal = signals.request_started
     if not lease.is_direct:
         exchange.is_started = True
         await signal.asend(sender=sender, scope=exchange.scope)
         return
-    audience = started_audience()
     lease.on_detach = _leave_thread
-    if not audience.has_others and not is_watched():
-        exchange.is_started = True
-        lease.on_attach = _hook_of(audience.own)
-        return
     sync, asynchronous = _receivers(signal, sender)
     lease.on_attach = _on_attach(sync)
     named = {"signal": signal, "sender": sender, "scope": exchange.scope}
@@ -111,8 +124,11 @@ def closes_inline(exchange: Exchange, response: Response) -> bool:
     if _has_own_close(response):
         return False
     request = exchange.request
-    for each in (response, *exchange.made):
-        if each is not response and each.streaming:
+    responses = exchange.made
+    if len(responses) != 1 or responses[0] is not response:
+        responses += (response,)
+    for each in responses:
+        if each.streaming:
             return False
         for closer in each._resource_closers:
             if getattr(closer, "__self__", None) is not request:
@@ -126,19 +142,23 @@ def finishes_inline(exchange: Exchange) -> bool:
     return not finished_audience().has_others
 
 
-def finish_inline(exchange: Exchange, response: Response) -> None:
-    """Close a response on the event loop: see ``closes_inline``."""
+def finish_inline(exchange: Exchange, response: Response, audience: Audience) -> None:
+    """Close a response on the event loop: see ``closes_inline``.
+
+    Args:
+        audience: who listens to ``request_finished``: Django's receivers alone.
+    """
     for closer in response._resource_closers:
         closer()
     response._resource_closers.clear()
     response.closed = True
-    if is_watched():
+    if audience.is_watched:
         # The tool's wrappers of Django's own receivers; on_detach does their work.
         sync, _ = _receivers(signals.request_finished, response._handler_class)
         named = {"signal": signals.request_finished, "sender": response._handler_class}
         _call_all_robust(sync, named)
         return
-    if not view_of(vars(caches)["_connections"]).is_empty():
+    if not view_of(_caches._connections).is_empty():
         close_caches()
     if not exchange.lease.is_direct:
         reset_urlconf(None)
@@ -161,6 +181,7 @@ async def fire_finished(exchange: Exchange, handler_class: type) -> None:
     sync, asynchronous = _receivers(signals.request_finished, sender)
     is_own = all(inspect.unwrap(each) in OWN for each in sync)
     named = {"signal": signals.request_finished, "sender": sender}
+    audience = finished_audience()
     is_sent = False
     postponed = Postponed()
     if (
@@ -169,11 +190,11 @@ async def fire_finished(exchange: Exchange, handler_class: type) -> None:
         and (response is None or closes_inline(exchange, response))
     ):
         if response is not None:
-            finish_inline(exchange, response)
+            finish_inline(exchange, response, audience)
         elif exchange.request is not None:
             exchange.request.close()
-        if response is None or not is_watched():
-            _call_all_robust(sync if is_watched() else [reset_urlconf], named)
+        if response is None or not audience.is_watched:
+            _call_all_robust(sync if audience.is_watched else [reset_urlconf], named)
     else:
         # Where it is cancelled, the trip is made all the same.
         is_sent = response is not None and _has_own_close(response)
@@ -217,8 +238,9 @@ def _finish_on_worker(exchange: Exchange, sync: list[Any], named: Any) -> bool:
 
 
 def _has_own_close(response: Response) -> bool:
-    is_djangos = type(response).close is HttpResponseBase.close
-    return not is_djangos or "close" in vars(response)
+    close = response.close
+    is_djangos = getattr(close, "__func__", None) is HttpResponseBase.close
+    return not is_djangos or close.__self__ is not response
 
 
 def _close_parts(response: Response) -> None:

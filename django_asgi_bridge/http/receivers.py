@@ -4,7 +4,6 @@ Django's own receivers look after the database connections and caches; what they
 is known. All others are unknown code.
 """
 
-import operator
 import weakref
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from django.dispatch import Signal
 
 from django_asgi_bridge.http.hooks import is_from
 
-__all__ = ("OWN", "Audience", "finished_audience", "is_watched", "started_audience")
+__all__ = ("OWN", "Audience", "finished_audience", "started_audience")
 
 OWN = frozenset({reset_queries, close_old_connections, close_caches, reset_urlconf})
 """Django's receivers of ``request_started`` and ``request_finished``."""
@@ -28,15 +27,12 @@ class Audience(NamedTuple):
     Attributes:
         own: Django's receivers among them.
         has_others: there are some that are not Django's.
+        is_watched: a tool looks at the receivers that signals call.
     """
 
     own: tuple[Any, ...]
     has_others: bool
-
-
-def is_watched() -> bool:
-    """Tell whether a tool looks at the receivers that signals call."""
-    return not is_from(Signal._live_receivers, "django.dispatch.dispatcher")
+    is_watched: bool
 
 
 class _Stage:
@@ -44,22 +40,24 @@ class _Stage:
 
     def __init__(self, signal: Signal) -> None:
         self._signal = signal
-        self._seen: list[Any] = []
-        self._audience = Audience((), False)
+        self._seen: list[Any] | None = None
+        self._seen_live: Any = None
+        self._audience = Audience((), has_others=False, is_watched=False)
 
     def look(self) -> Audience:
         """Return who listens now."""
         entries = self._signal.receivers
-        seen = self._seen
-        if len(entries) != len(seen) or not all(map(operator.is_, entries, seen)):
+        live = Signal._live_receivers
+        # An entry names its receiver by its id, so equal ones are of the same.
+        if entries != self._seen or live is not self._seen_live:
             seen = list(entries)
             # In this order: another thread that finds them seen takes the new answer.
-            self._audience = _audience_of(seen)
-            self._seen = seen
+            self._audience = _audience_of(seen, live)
+            self._seen, self._seen_live = seen, live
         return self._audience
 
 
-def _audience_of(entries: list[Any]) -> Audience:
+def _audience_of(entries: list[Any], live: Any) -> Audience:
     own = []
     has_others = False
     for entry in entries:
@@ -72,7 +70,8 @@ def _audience_of(entries: list[Any]) -> Audience:
             own.append(receiver)
         else:
             has_others = True
-    return Audience(tuple(own), has_others)
+    is_watched = not is_from(live, "django.dispatch.dispatcher")
+    return Audience(tuple(own), has_others, is_watched)
 
 
 started_audience = _Stage(signals.request_started).look

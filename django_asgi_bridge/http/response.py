@@ -9,6 +9,7 @@ Specification: ASGI HTTP 2.5, "Response Start", "Response Body"; RFC 9110.
 """
 
 import logging
+from collections.abc import Awaitable
 from typing import Any
 
 from django_asgi_bridge.http.contracts import Chunker
@@ -38,23 +39,19 @@ async def send_response(
         BadResponse: status or headers cannot be sent; nothing was.
         ClientDisconnected: the client left.
     """
-    if not response.streaming:
-        await _send_plain(handler, exchange, response)
+    if response.streaming:
+        try:
+            await _send_streaming(handler, exchange, response)
+        finally:
+            # Also where nothing of it was asked for.
+            await close_unread(response)
         return
-    try:
-        await _send_streaming(handler, exchange, response)
-    finally:
-        # Also where nothing of it was asked for.
-        await close_unread(response)
-
-
-async def _send_plain(handler: Chunker, exchange: Exchange, response: Any) -> None:
     sends_body = _sends_body(exchange, response)
     encoded = _encode(exchange, response, sends_body)
     content: bytes = response.content if sends_body else b""
     length = encoded.content_length
     if sends_body and length is not None and length != len(content):
-        encoded = _with_length(encoded, len(content))
+        _set_length(encoded, len(content))
     await _start(exchange, response, encoded)
     if len(content) <= handler.chunk_size:
         exchange.last_message = {
@@ -119,20 +116,14 @@ def _encode(exchange: Exchange, response: Response, sends_body: bool) -> Encoded
         )
     request = exchange.request
     if not sends_body and (request is None or request.method != "HEAD"):
-        encoded = _without_length(encoded)
+        _leave_out_length(encoded)
     return encoded
 
 
-async def _start(
+def _start(
     exchange: Exchange, response: Response, encoded: EncodedHeaders
-) -> None:
-    offered = exchange.scope.get("extensions")
-    if offered and "http.response.debug" in offered:
-        info = {
-            "template": getattr(response, "template_name", None),
-            "context": getattr(response, "context_data", None),
-        }
-        await exchange.send({"type": "http.response.debug", "info": info})
+) -> Awaitable[None]:
+    """Send the first event; to be awaited."""
     message: dict[str, Any] = {
         "type": "http.response.start",
         "status": response.status_code,
@@ -141,26 +132,41 @@ async def _start(
     has_trailers = trailers_of(response) is not None
     if has_trailers:
         message["trailers"] = True
-    await exchange.send(message, has_trailers)
+    offered = exchange.scope.get("extensions")
+    if offered and "http.response.debug" in offered:
+        return _start_with_debug(exchange, response, message, has_trailers)
+    return exchange.send(message, has_trailers)
 
 
-def _without_length(encoded: EncodedHeaders) -> EncodedHeaders:
+async def _start_with_debug(
+    exchange: Exchange, response: Response, start: Any, has_trailers: bool
+) -> None:
+    """Tell a server that asks for it what a page was rendered from, then start."""
+    info = {
+        "template": getattr(response, "template_name", None),
+        "context": getattr(response, "context_data", None),
+    }
+    await exchange.send({"type": "http.response.debug", "info": info})
+    await exchange.send(start, has_trailers)
+
+
+def _leave_out_length(encoded: EncodedHeaders) -> None:
     """Leave out the length of a body that 204 and 304 do not have.
 
     RFC 9110 section 8.6 forbids it on a 204; on a 304 servers wait for that many
     bytes.
     """
-    headers = [each for each in encoded.headers if each[0].lower() != _LENGTH]
-    return encoded._replace(headers=headers, content_length=None)
+    encoded.headers = [each for each in encoded.headers if each[0].lower() != _LENGTH]
+    encoded.content_length = None
 
 
 _LENGTH = b"content-length"
 
 
-def _with_length(encoded: EncodedHeaders, length: int) -> EncodedHeaders:
+def _set_length(encoded: EncodedHeaders, length: int) -> None:
     """Put the content's real length in place of the one that was set."""
-    headers = [
+    encoded.headers = [
         (name, b"%d" % length if name.lower() == _LENGTH else value)
         for name, value in encoded.headers
     ]
-    return encoded._replace(headers=headers, content_length=length)
+    encoded.content_length = length

@@ -68,7 +68,7 @@ def take_place(handler: Chunker, exchange: Exchange) -> None:
             "ASGI_BRIDGE['MAX_SYNC_STREAMS'] allows, "
             f"{exchange.config.max_sync_streams}."
         )
-    exchange.places.append(handler.stream_places)
+    exchange.places += (handler.stream_places,)
 
 
 async def close_unread(response: Response) -> None:

@@ -8,19 +8,20 @@ with its extensions; RFC 9110 5.5, 5.6.2, 6.4.1, 7.6.1, 8.6.
 import enum
 import re
 from collections.abc import Iterable
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NoReturn, TypeAlias
 
 from django_asgi_bridge.exceptions import BridgeError
 
 __all__ = (
     "BadResponse",
+    "TRANSITIONS",
     "ContentLengthGuard",
     "EncodedHeaders",
-    "ResponseOrder",
     "ResponseState",
     "check_status",
     "encode_headers",
     "has_body",
+    "state_after",
 )
 
 MAX_FIELD_BYTES: Final = 65536
@@ -40,39 +41,47 @@ _SUSPECTS: Final = _CONTROLS + b"\x85"
 _WHITE_SPACE: Final = frozenset({b" ", b"\t"})
 
 _COMMON_NAMES: Final = (
-    "Accept-Ranges Access-Control-Allow-Credentials Access-Control-Allow-Headers"
-    " Access-Control-Allow-Methods Access-Control-Allow-Origin"
-    " Access-Control-Expose-Headers Access-Control-Max-Age Age Allow"
-    " Cache-Control Content-Disposition Content-Encoding Content-Language"
-    " Content-Length Content-Location Content-Range Content-Security-Policy"
-    " Content-Security-Policy-Report-Only Content-Type"
-    " Cross-Origin-Embedder-Policy Cross-Origin-Opener-Policy"
-    " Cross-Origin-Resource-Policy Date ETag Expires Last-Modified Link Location"
-    " Permissions-Policy Pragma Referrer-Policy Retry-After Server Server-Timing"
-    " Set-Cookie Strict-Transport-Security Vary WWW-Authenticate"
-    " X-Accel-Buffering X-Content-Type-Options X-Frame-Options X-Request-ID"
-    " X-Robots-Tag X-XSS-Protection"
+    "Access-Control-Max-Age Age Connection Content-Disposition Content-Length"
+    " Content-Location Content-Range Content-Security-Policy"
+    " Content-Security-Policy-Report-Only Date ETag Expires Last-Modified Link"
+    " Location Retry-After Server Server-Timing Set-Cookie WWW-Authenticate"
+    " X-Request-ID"
 )
 
-# Values that Django's middleware and views repeat: encoded and checked once.
-_COMMON_VALUES: Final = (
-    "*|0|Accept-Encoding|Accept-Language|Accept-Language, Cookie|Cookie|DENY"
-    "|SAMEORIGIN|application/json|application/octet-stream|attachment|bytes|close"
-    "|gzip|inline|max-age=0, no-cache, no-store, must-revalidate, private"
-    "|no-cache|no-store|nosniff|same-origin|text/css|text/event-stream|text/html"
-    "|text/html; charset=utf-8|text/javascript|text/plain|text/plain; charset=utf-8"
+# A site gives these the same few values again and again, and no secrets.
+_REPEATING_NAMES: Final = (
+    "Accept-Ranges Access-Control-Allow-Credentials Access-Control-Allow-Headers"
+    " Access-Control-Allow-Methods Access-Control-Allow-Origin"
+    " Access-Control-Expose-Headers Allow Cache-Control Content-Encoding"
+    " Content-Language Content-Type Cross-Origin-Embedder-Policy"
+    " Cross-Origin-Opener-Policy Cross-Origin-Resource-Policy Permissions-Policy"
+    " Pragma Referrer-Policy Strict-Transport-Security Vary X-Accel-Buffering"
+    " X-Content-Type-Options X-Frame-Options X-Robots-Tag X-XSS-Protection"
 )
-_ENCODED_VALUES: Final = {value: value.encode() for value in _COMMON_VALUES.split("|")}
+
+MAX_REMEMBERED: Final = 32
+"""Values that are remembered of one name that repeats, each checked once."""
+
+MAX_REMEMBERED_LENGTH: Final = 256
+"""Characters of a value that is remembered."""
 
 # What is special about a name; every other name is 0.
 _LENGTH: Final = 1
 _CONNECTION: Final = 2
 _OF_THE_HOP: Final = 3
+_REPEATS: Final = 4
 
 # RFC 9110 7.6.1: these speak of one connection, which is the server's.
 _HOP_BY_HOP: Final = frozenset(
     {b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
 )
+
+
+_Values: TypeAlias = dict[str, tuple[bytes, bytes]]
+"""The headers that were made of a name and some values, by the value."""
+
+_Name: TypeAlias = tuple[bytes, int, _Values]
+"""A name's bytes, what is special about it, and the headers made of it."""
 
 
 class BadResponse(BridgeError, ValueError):
@@ -83,7 +92,7 @@ class BadResponse(BridgeError, ValueError):
     """
 
 
-class EncodedHeaders(NamedTuple):
+class EncodedHeaders:
     """A response's headers, ready for ``http.response.start``.
 
     Attributes:
@@ -92,9 +101,17 @@ class EncodedHeaders(NamedTuple):
         content_length: The Content-Length among them, in bytes.
     """
 
-    headers: list[tuple[bytes, bytes]]
-    dropped: tuple[str, ...]
-    content_length: int | None
+    __slots__ = ("content_length", "dropped", "headers")
+
+    def __init__(
+        self,
+        headers: list[tuple[bytes, bytes]],
+        dropped: tuple[str, ...],
+        content_length: int | None,
+    ) -> None:
+        self.headers = headers
+        self.dropped = dropped
+        self.content_length = content_length
 
 
 def encode_headers(
@@ -117,28 +134,39 @@ def encode_headers(
     """
     known = _LOWER_NAMES if lower else _NAMES
     headers: list[tuple[bytes, bytes]] = []
-    dropped: list[str] = []
+    dropped: tuple[str, ...] = ()
     content_length = None
     for name, value in items:
         # A bytes key would be compared with str keys, which `python -bb` forbids.
         entry = known.get(name) if isinstance(name, str) else None
-        encoded, kind = entry or _encode_name(name, lower=lower)
-        field = _ENCODED_VALUES.get(value) if isinstance(value, str) else None
-        if kind == _LENGTH:
-            field = _encode_value(encoded, value)
-            content_length = _read_length(field, content_length)
-        elif kind and _is_dropped(kind, value, lower=lower):
-            dropped.append(encoded.decode("ascii"))
+        if entry is not None and isinstance(value, str):
+            header = entry[2].get(value)
+            if header is not None:
+                headers.append(header)
+                continue
+        encoded, kind, values = entry or _encode_name(name, lower=lower)
+        if kind in (_CONNECTION, _OF_THE_HOP) and _is_dropped(kind, value, lower=lower):
+            dropped += (encoded.decode("ascii"),)
             continue
-        elif field is None:
-            field = _encode_value(encoded, value)
-        headers.append((encoded, field))
-    set_cookie = b"set-cookie" if lower else b"Set-Cookie"
-    headers += [(set_cookie, _encode_value(set_cookie, cookie)) for cookie in cookies]
-    return EncodedHeaders(headers, tuple(dropped), content_length)
+        header = (encoded, _encode_value(encoded, value))
+        if kind == _LENGTH:
+            content_length = _read_length(header[1], content_length)
+        elif kind == _REPEATS and isinstance(value, str):
+            _remember(values, value, header)
+        headers.append(header)
+    if cookies:
+        name = b"set-cookie" if lower else b"Set-Cookie"
+        headers += [(name, _encode_value(name, cookie)) for cookie in cookies]
+    return EncodedHeaders(headers, dropped, content_length)
 
 
-def _encode_name(name: str | bytes, *, lower: bool) -> tuple[bytes, int]:
+def _remember(values: _Values, value: str, header: tuple[bytes, bytes]) -> None:
+    """Keep a header that passed the checks; what is kept is never thrown out."""
+    if len(values) < MAX_REMEMBERED and len(value) <= MAX_REMEMBERED_LENGTH:
+        values[value] = header
+
+
+def _encode_name(name: str | bytes, *, lower: bool) -> _Name:
     """Return a name's bytes and kind, or raise BadResponse."""
     # What ASCII lacks becomes "?", which is no token either.
     encoded = name.encode("ascii", "replace") if isinstance(name, str) else name
@@ -148,7 +176,7 @@ def _encode_name(name: str | bytes, *, lower: bool) -> tuple[bytes, int]:
             " use one or more of A-Z a-z 0-9 ! # $ % & ' * + - . ^ _ ` | ~"
         )
     lowered = encoded.lower()
-    return lowered if lower else encoded, _kind_of(lowered)
+    return lowered if lower else encoded, _kind_of(lowered), {}
 
 
 def _kind_of(lowered: bytes) -> int:
@@ -162,13 +190,14 @@ def _kind_of(lowered: bytes) -> int:
     return 0
 
 
-_NAMES: Final[dict[str, tuple[bytes, int]]] = {
-    case: (case.encode(), _kind_of(case.lower().encode()))
-    for name in _COMMON_NAMES.split()
+_NAMES: Final[dict[str, _Name]] = {
+    case: (case.encode(), kind or _kind_of(case.lower().encode()), {})
+    for names, kind in ((_COMMON_NAMES, 0), (_REPEATING_NAMES, _REPEATS))
+    for name in names.split()
     for case in (name, name.lower())
 }
-_LOWER_NAMES: Final[dict[str, tuple[bytes, int]]] = {
-    name: (encoded.lower(), kind) for name, (encoded, kind) in _NAMES.items()
+_LOWER_NAMES: Final[dict[str, _Name]] = {
+    name: (encoded.lower(), kind, {}) for name, (encoded, kind, _) in _NAMES.items()
 }
 
 
@@ -316,9 +345,7 @@ class ResponseState(enum.IntEnum):
 
 _S = ResponseState
 
-# (state, event, more) -> next state; what is missing is refused. `more` is the
-# event's own flag: `trailers` of start, `more_body` of bodies, `more_trailers`.
-_TRANSITIONS: Final[dict[tuple[ResponseState, str, bool], ResponseState]] = {
+TRANSITIONS: Final[dict[tuple[ResponseState, str, bool], ResponseState]] = {
     (_S.WAITING, "http.response.early_hint", False): _S.WAITING,
     (_S.WAITING, "http.response.debug", False): _S.WAITING,
     (_S.WAITING, "http.response.start", False): _S.STARTED,
@@ -326,58 +353,39 @@ _TRANSITIONS: Final[dict[tuple[ResponseState, str, bool], ResponseState]] = {
     (_S.TRAILERS, "http.response.trailers", True): _S.TRAILERS,
     (_S.TRAILERS, "http.response.trailers", False): _S.DONE,
 }
+"""The next state by (state, event, more); what is missing is refused.
+
+``more`` is the event's own flag: ``trailers`` of ``http.response.start``,
+``more_body`` of body events, ``more_trailers`` of trailers; False for all others.
+"""
+
 for _start, _body, _end in (
     (_S.STARTED, _S.BODY, _S.DONE),
     (_S.STARTED_WITH_TRAILERS, _S.BODY_WITH_TRAILERS, _S.TRAILERS),
 ):
     # A file named by its path is the whole body.
-    _TRANSITIONS[_start, "http.response.pathsend", False] = _end
+    TRANSITIONS[_start, "http.response.pathsend", False] = _end
     for _before in (_start, _body):
         for _event in ("http.response.body", "http.response.zerocopysend"):
-            _TRANSITIONS[_before, _event, True] = _body
-            _TRANSITIONS[_before, _event, False] = _end
+            TRANSITIONS[_before, _event, True] = _body
+            TRANSITIONS[_before, _event, False] = _end
 for _state in _S:
     if _state is not _S.DONE:
-        _TRANSITIONS[_state, "http.response.push", False] = _state
+        TRANSITIONS[_state, "http.response.push", False] = _state
 
 
-class ResponseOrder:
-    """Keeps the events of one response in the order that ASGI demands.
+def state_after(
+    state: ResponseState, event_type: str, more: bool = False
+) -> ResponseState:
+    """Return how far a response is when this event is sent; see ``TRANSITIONS``.
 
-    Attributes:
-        state: How far the response is.
+    Raises:
+        BadResponse: The event may not come in this state.
     """
-
-    __slots__ = ("state",)
-
-    def __init__(self) -> None:
-        self.state = ResponseState.WAITING
-
-    @property
-    def is_started(self) -> bool:
-        """Whether the status is sent, so that no other response can be."""
-        return self.state is not ResponseState.WAITING
-
-    @property
-    def is_done(self) -> bool:
-        """Whether nothing more may be sent."""
-        return self.state is ResponseState.DONE
-
-    def on(self, event_type: str, more: bool = False) -> None:
-        """Note an event that is about to be sent.
-
-        Args:
-            event_type: The event's ``type``.
-            more: ``trailers`` of ``http.response.start``, ``more_body`` of body
-                events, ``more_trailers`` of trailers; False for all others.
-
-        Raises:
-            BadResponse: The event may not come in this state, which is kept.
-        """
-        state = _TRANSITIONS.get((self.state, event_type, more))
-        if state is None:
-            raise BadResponse(
-                f"event {event_type!r} (more={more}) may not be sent while the"
-                f" response is {self.state.name}"
-            )
-        self.state = state
+    following = TRANSITIONS.get((state, event_type, more))
+    if following is None:
+        raise BadResponse(
+            f"event {event_type!r} (more={more}) may not be sent while the"
+            f" response is {state.name}"
+        )
+    return following

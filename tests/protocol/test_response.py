@@ -11,11 +11,11 @@ from django_asgi_bridge.protocol import response as rules
 from django_asgi_bridge.protocol.response import (
     BadResponse,
     ContentLengthGuard,
-    ResponseOrder,
     ResponseState,
     check_status,
     encode_headers,
     has_body,
+    state_after,
 )
 
 # Hypothesis' own deadline is a wall clock, which a loaded machine misses.
@@ -54,6 +54,13 @@ values = st.text(
 
 def encode_one(name, value, *, lower=False):
     return encode_headers([(name, value)], lower=lower).headers
+
+
+def forget_values(monkeypatch):
+    """Begin with no remembered value, and leave none of the test's behind."""
+    for known in (rules._NAMES, rules._LOWER_NAMES):
+        for name, (encoded, kind, _) in known.items():
+            monkeypatch.setitem(known, name, (encoded, kind, {}))
 
 
 class TestEncodeHeaders:
@@ -305,11 +312,50 @@ class TestEncodeHeaders:
 
     def test_has_sound_tables(self):
         """Every entry of the tables equals what the long way gives."""
-        for name, (encoded, kind) in rules._NAMES.items():
-            assert rules._encode_name(name, lower=False) == (encoded, kind)
-            assert rules._encode_name(name, lower=True) == rules._LOWER_NAMES[name]
-        for text, field in rules._ENCODED_VALUES.items():
-            assert rules._encode_value(b"X-Own", text.encode()) == field
+        for names, lower in ((rules._NAMES, False), (rules._LOWER_NAMES, True)):
+            for name, (known, kind, _) in names.items():
+                encoded, special, _ = rules._encode_name(name, lower=lower)
+                assert known == encoded
+                assert special == (0 if kind == rules._REPEATS else kind)
+
+    def test_remembers_values_that_repeat_after_their_check(self, monkeypatch):
+        """The same header is made once; with another name it is another."""
+        forget_values(monkeypatch)
+        first, again = (encode_one("Vary", "Origin")[0] for _ in range(2))
+        other, lowered = encode_one("Allow", "Origin"), encode_one("vary", "Origin")
+
+        assert again is first == (b"Vary", b"Origin")
+        assert other == [(b"Allow", b"Origin")]
+        assert lowered == [(b"vary", b"Origin")]
+        assert encode_one("Vary", "Origin", lower=True) == lowered
+        assert encode_one("Vary", b"Origin") == [first]
+
+    @pytest.mark.parametrize("value", ["a\r\nSet-Cookie: b=1", "☃", " a", "\x85"])
+    def test_refuses_a_bad_value_again_and_again(self, value, monkeypatch):
+        """What is remembered passed the checks."""
+        forget_values(monkeypatch)
+        for _ in range(3):
+            with pytest.raises(BadResponse, match="'Vary'"):
+                encode_one("Vary", value)
+
+        assert rules._NAMES["Vary"][2] == {}
+
+    def test_remembers_few_and_short_values(self, monkeypatch):
+        """Nobody fills the memory with values, and the rest are sent as well."""
+        forget_values(monkeypatch)
+        values = [*map(str, range(100)), "a" * 257]
+        encoded = [encode_one("Vary", value) for value in reversed(values)]
+
+        assert encoded == [[(b"Vary", value.encode())] for value in reversed(values)]
+        assert len(rules._NAMES["Vary"][2]) == 32
+        assert "a" * 257 not in rules._NAMES["Vary"][2]
+
+    @pytest.mark.parametrize("name", ["Location", "Set-Cookie", "ETag", "X-Own"])
+    def test_remembers_no_value_that_may_be_a_secret(self, name):
+        encode_one(name, "secret")
+
+        kept = rules._NAMES.get(name)
+        assert kept is None or kept[2] == {}
 
     def test_raises_an_error_of_both_families(self):
         """Callers may catch it as the package's error or as a ValueError."""
@@ -421,7 +467,15 @@ EVENTS = {
 }
 
 
-class TestResponseOrder:
+def state_of(events):
+    """Return the state after these events."""
+    state = ResponseState.WAITING
+    for letter in events:
+        state = state_after(state, *EVENTS[letter])
+    return state
+
+
+class TestStateAfter:
     @pytest.mark.parametrize(
         "events",
         [
@@ -431,13 +485,7 @@ class TestResponseOrder:
     )
     def test_accepts_an_order_of_the_specification(self, events):
         """A complete response ends in DONE."""
-        order = ResponseOrder()
-
-        for letter in events:
-            order.on(*EVENTS[letter])
-
-        assert order.state is ResponseState.DONE
-        assert order.is_done
+        assert state_of(events) is ResponseState.DONE
 
     @pytest.mark.parametrize(
         ("before", "event"),
@@ -472,38 +520,28 @@ class TestResponseOrder:
         ],
     )
     def test_refuses_an_event_out_of_order(self, before, event):
-        """The message names state and event, and the state stays."""
-        order = ResponseOrder()
-        for letter in before:
-            order.on(*EVENTS[letter])
-        state = order.state
+        """The message names state and event."""
+        state = state_of(before)
 
         with pytest.raises(BadResponse) as caught:
-            order.on(*event)
+            state_after(state, *event)
 
         assert repr(event[0]) in str(caught.value)
         assert state.name in str(caught.value)
-        assert order.state is state
 
     def test_knows_when_another_response_is_too_late(self):
         """From the start on, an error page can no longer be sent."""
-        order = ResponseOrder()
-        order.on(*HINT)
-        assert not order.is_started
-
-        order.on(*START)
-
-        assert order.is_started
-        assert not order.is_done
+        assert state_of("hdp") is ResponseState.WAITING
+        assert state_of("hs") is ResponseState.STARTED
 
     def test_starts_once_and_ends_once_in_every_order(self):
         """All accepted sequences of up to five events have one start, in front."""
         for letters in itertools.product("sSbBTph", repeat=5):
-            order = ResponseOrder()
+            state = ResponseState.WAITING
             accepted = ""
             for letter in letters:
                 try:
-                    order.on(*EVENTS[letter])
+                    state = state_after(state, *EVENTS[letter])
                 except BadResponse:
                     continue
                 accepted += letter
