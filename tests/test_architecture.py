@@ -81,7 +81,6 @@ UNDECLARED: dict[str, set[str]] = {
     "conf": {"SETTING"},
     "http.body": {"PREFETCH_BYTES", "SynchronousBodyRead"},
     "http.files": {"BLOCKS_PER_TRIP", "BLOCK_BYTES"},
-    "http.handler": {"MAX_REPEATS"},
     "http.hooks": {"INLINE_BYTES"},
     "http.marks": {"Policy", "View"},
     "http.routes": {"MAX_REMEMBERED"},

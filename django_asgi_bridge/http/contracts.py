@@ -56,7 +56,7 @@ class Dispatcher(Protocol):
         """Complain about a view that returned no response."""
 
 
-class Responder(Chunker, Protocol):
+class Responder(Protocol):
     """Answers requests and sends responses."""
 
     async def get_response_async(self, request: Request) -> Response:

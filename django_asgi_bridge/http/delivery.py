@@ -1,4 +1,4 @@
-"""Delivery: a response, or an error page in the place of one that cannot be sent."""
+"""What is sent besides a response: an error page in its place, trailers after it."""
 
 from django.http import HttpResponse
 
@@ -10,48 +10,40 @@ from django_asgi_bridge.http.djangos import Response
 from django_asgi_bridge.http.exchange import Exchange
 from django_asgi_bridge.http.extensions import trailers_of
 from django_asgi_bridge.http.plan import convert
-from django_asgi_bridge.http.response import send_response
 from django_asgi_bridge.protocol.response import (
     BadResponse,
     ResponseState,
     encode_headers,
 )
 
-__all__ = ("deliver", "send_trailers")
+__all__ = ("is_replaceable", "replace", "send_trailers")
 
 
-async def deliver(
-    handler: Responder, exchange: Exchange, *, is_overridden: bool
-) -> None:
-    """Send everything of the exchange's response but its last event.
+def is_replaceable(exchange: Exchange, error: Exception) -> bool:
+    """Tell whether an error page may be sent in place of a response that failed."""
+    return (
+        exchange.state is ResponseState.WAITING
+        and not isinstance(error, ClientDisconnected)
+        and not settings.DEBUG_PROPAGATE_EXCEPTIONS
+    )
+
+
+async def replace(handler: Responder, exchange: Exchange, error: Exception) -> None:
+    """Send everything of an error page but its last event.
 
     Args:
-        is_overridden: a subclass sends responses by a method of its own.
-
-    Raises:
-        Exception: what stopped a response that had begun.
+        error: what kept the exchange's response from being sent.
     """
-    response = exchange.response
-    try:
-        if is_overridden:
-            await handler.send_response(response, exchange.send)
-        else:
-            await send_response(handler, exchange, response)
-    except ClientDisconnected:
-        raise
-    except Exception as error:
-        is_begun = exchange.state is not ResponseState.WAITING
-        if is_begun or settings.DEBUG_PROPAGATE_EXCEPTIONS:
-            raise
-        # Closed at the end, like every response that is not sent.
-        exchange.note(response)
-        exchange.response = await _replacement(handler, exchange, error)
-        await handler.send_response(exchange.response, exchange.send)
+    # Closed at the end, like every response that is not sent.
+    exchange.note(exchange.response)
+    exchange.response = await _replacement(handler, exchange, error)
+    await handler.send_response(exchange.response, exchange.send)
 
 
 async def send_trailers(exchange: Exchange) -> None:
     """Send what follows the last body event of a response that announced it."""
-    trailers = trailers_of(exchange.response)
+    response = exchange.response
+    trailers = None if response is None else trailers_of(response)
     if trailers is not None:
         encoded = encode_headers(trailers.items(), (), lower=True)
         await exchange.send(

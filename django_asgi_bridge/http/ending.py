@@ -45,7 +45,7 @@ def finish_now(exchange: Exchange) -> bool:
     except Exception:
         logger.exception("closing a response failed at the end of a request")
     finally:
-        _leave(exchange)
+        exchange.let_go()
     return True
 
 
@@ -71,18 +71,8 @@ async def finish(exchange: Exchange, handler_class: type) -> None:
             with postponed:
                 await fire_finished(exchange, handler_class)
     finally:
-        _leave(exchange)
+        exchange.let_go()
     postponed.pass_on()
-
-
-def _leave(exchange: Exchange) -> None:
-    for places in exchange.places:
-        places.give_back()
-    exchange.places = ()
-    if exchange.body is not None:
-        exchange.body.close()
-    exchange.lease.pool.close(exchange.lease)
-    exchange.let_go()
 
 
 def _wait_for_turn() -> None:

@@ -6,11 +6,11 @@ there.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
 from django.core.exceptions import RequestAborted
-from django.http.response import HttpResponseBase
+from django.http.response import HttpResponse, HttpResponseBase
 
 from django_asgi_bridge.conf import Config
 from django_asgi_bridge.exceptions import ClientDisconnected
@@ -128,7 +128,7 @@ class Exchange:
 
     def note(self, response: object) -> None:
         """Remember the view's response, so that it is closed on every path."""
-        if isinstance(response, HttpResponseBase):
+        if type(response) is HttpResponse or isinstance(response, HttpResponseBase):
             if self.response is None or not was_left():
                 self.response = response
             if not self.made:
@@ -143,11 +143,18 @@ class Exchange:
         self.after.append(function)
 
     def let_go(self) -> None:
-        """Drop request and response, now that nothing is left to do with them.
+        """Give back what the request holds, and drop it with its response.
 
         They know this object, and the garbage collector need not come for them.
         """
-        self.request = self.response = self.lease.owner = None
+        for place in self.places:
+            place.give_back()
+        self.places = ()
+        if self.body is not None:
+            self.body.close()
+        lease = self.lease
+        lease.pool.close(lease)
+        self.request = self.response = lease.owner = None
         self.made = ()
 
     def call_async(self, function: Callable[..., Any], *args: Any) -> Any:
@@ -265,19 +272,43 @@ class Exchange:
             BadResponse: the event is out of its order.
             ClientDisconnected: the server says that the client has left.
         """
+        try:
+            await self.pass_on(message, more)
+        except OSError as error:
+            raise self.lost() from error
+
+    def pass_on(self, message: Message, more: bool = False) -> Awaitable[None]:
+        """Do as ``send`` does, but for what the server says: an ``OSError``.
+
+        One step less, for the two events that each response has.
+        """
         event = message["type"]
         # The first state counts as false: state_after() knows its successors too.
         self.state = TRANSITIONS.get((self.state, event, more)) or state_after(
             self.state, event, more
         )
-        if self.is_disconnected:
-            return
-        try:
-            await self.server_send(message)
-        except OSError as error:
-            # ASGI 2.4: what send() raises when the client has left.
-            self.is_disconnected = True
-            raise ClientDisconnected("the client left") from error
+        return _NOTHING if self.is_disconnected else self.server_send(message)
+
+    def lost(self) -> ClientDisconnected:
+        """Note that the client has left; return the error that says so.
+
+        ASGI 2.4: the server's ``send()`` raises ``OSError`` then.
+        """
+        self.is_disconnected = True
+        return ClientDisconnected("the client left")
+
+
+class _Nothing:
+    """Awaited where nothing is to be done."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[None, None, None]:
+        return
+        yield
+
+
+_NOTHING = _Nothing()
 
 
 def exchange_of(request: Request) -> Exchange:

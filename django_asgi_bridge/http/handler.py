@@ -13,11 +13,10 @@ import asyncio
 import contextvars
 import logging
 import sys
-from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from django.core.exceptions import BadRequest, RequestAborted
+from django.core.exceptions import BadRequest
 from django.core.handlers import base as django_base
 from django.core.handlers.asgi import ASGIHandler as DjangoASGIHandler
 from django.http import FileResponse, HttpResponseBadRequest
@@ -34,7 +33,7 @@ from django_asgi_bridge.http.body import (
     pieces_of,
     spool,
 )
-from django_asgi_bridge.http.delivery import deliver, send_trailers
+from django_asgi_bridge.http.delivery import is_replaceable, replace, send_trailers
 from django_asgi_bridge.http.djangos import Request, Response, iscoroutinefunction
 from django_asgi_bridge.http.ending import finish, finish_now
 from django_asgi_bridge.http.exchange import (
@@ -56,6 +55,7 @@ from django_asgi_bridge.http.quota import Quota
 from django_asgi_bridge.http.request import ASGIRequest
 from django_asgi_bridge.http.response import send_response
 from django_asgi_bridge.http.walk import walk
+from django_asgi_bridge.http.watch import wait_for_disconnect
 from django_asgi_bridge.lifespan import Lifespan, app_hooks, find_hooks
 from django_asgi_bridge.protocol.request import Refusal, check_request, split_path
 from django_asgi_bridge.protocol.response import ResponseState
@@ -68,9 +68,6 @@ logger = logging.getLogger("django.request")
 
 _ASGI = "django.core.handlers.asgi"
 _BASE = "django.core.handlers.base"
-
-MAX_REPEATS = 100
-"""Empty ``http.request`` events after the body before the watch gives up."""
 
 
 class ASGIHandler(DjangoASGIHandler):
@@ -177,7 +174,8 @@ class ASGIHandler(DjangoASGIHandler):
         await asyncio.shield(task)
 
     async def _serve(self, exchange: Exchange) -> None:
-        exchange.task = asyncio.current_task()
+        if exchange.look is not None and exchange.look.policy == "shield":
+            exchange.task = asyncio.current_task()
         context = contextvars.copy_context()
         try:
             await drive(context, self._answer(exchange), exchange.on_wait)
@@ -186,7 +184,10 @@ class ASGIHandler(DjangoASGIHandler):
                 # Outside the request's context: a server may start the
                 # connection's next request from within this call.
                 exchange.last_message = None
-                await exchange.send(last)
+                try:
+                    await exchange.pass_on(last)
+                except OSError as error:
+                    raise exchange.lost() from error
                 if exchange.state is ResponseState.TRAILERS:
                     await send_trailers(exchange)
         except asyncio.CancelledError:
@@ -222,8 +223,15 @@ class ASGIHandler(DjangoASGIHandler):
             elif exchange.refusal is not None:
                 exchange.response = answers.refused(exchange.refusal, exchange.scope)
             if exchange.response is not None:
-                is_overridden = type(self).send_response is not _SEND_RESPONSE
-                await deliver(self, exchange, is_overridden=is_overridden)
+                try:
+                    if type(self).send_response is _SEND_RESPONSE:
+                        await send_response(self, exchange, exchange.response)
+                    else:
+                        await self.send_response(exchange.response, exchange.send)
+                except Exception as error:
+                    if not is_replaceable(exchange, error):
+                        raise
+                    await replace(self, exchange, error)
         except GeneratorExit:
             # The task is thrown away with its loop: nothing can be awaited.
             raise
@@ -280,7 +288,7 @@ class ASGIHandler(DjangoASGIHandler):
             body.close()
             return error_response
         exchange.request = request
-        request._bridge_exchange = exchange
+        request._bridge_exchange = exchange  # type: ignore[attr-defined]  # our own
         try:
             if type(self).run_get_response is _RUN_GET_RESPONSE:
                 # What that does, without a step of its own.
@@ -368,22 +376,7 @@ class ASGIHandler(DjangoASGIHandler):
             RequestAborted: it left.
             AssertionError: the server sent something that may not come here.
         """
-        for _ in range(MAX_REPEATS):
-            message: Any = await receive()
-            kind = message.get("type") if isinstance(message, Mapping) else None
-            if kind == "http.disconnect":
-                raise RequestAborted
-            if kind != "http.request" or message.get("body"):
-                raise AssertionError(
-                    "Invalid ASGI message after request body: "
-                    f"{message if kind is None else kind}"
-                )
-            # Some servers repeat the end of the body.
-            await asyncio.sleep(0)
-        logger.warning(
-            "the server repeats the end of the request body: whether the client of "
-            "this request leaves is watched no longer"
-        )
+        await wait_for_disconnect(receive)
 
     async def read_body(self, receive: Receive) -> Any:
         """Read a whole body, whatever its size, into a spooled file."""

@@ -10,7 +10,6 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 from django.core import signals
@@ -25,16 +24,16 @@ from django_asgi_bridge.http.exchange import Exchange
 from django_asgi_bridge.http.receivers import (
     OWN,
     Audience,
+    attach_hook,
     finished_audience,
     started_audience,
 )
 from django_asgi_bridge.threads import PINS_NOTHING, Postponed
 from django_asgi_bridge.threads.connections import (
     drop_open_work,
-    has_connections,
     leave_clean,
 )
-from django_asgi_bridge.threads.locals import view_of
+from django_asgi_bridge.threads.locals import LocalView
 
 __all__ = (
     "closes_inline",
@@ -48,6 +47,7 @@ __all__ = (
 logger = logging.getLogger("django_asgi_bridge.http")
 
 _caches: Any = caches  # for its private parts
+_caches_view = _caches._connections, LocalView(_caches._connections)
 
 
 def _receivers(signal: Signal, sender: Any) -> tuple[list[Any], list[Any]]:
@@ -56,22 +56,9 @@ def _receivers(signal: Signal, sender: Any) -> tuple[list[Any], list[Any]]:
 
 def _on_attach(receivers: list[Any]) -> Callable[[], None] | None:
     """Return what a worker does before a request's first call on it."""
-    return _hook_of(
+    return attach_hook(
         tuple(each for each in map(inspect.unwrap, receivers) if each in OWN)
     )
-
-
-@lru_cache(maxsize=16)
-def _hook_of(own: tuple[Callable[..., Any], ...]) -> Callable[[], None] | None:
-    if not own:
-        return None
-
-    def attach() -> None:
-        if has_connections():
-            for receiver in own:
-                receiver(signal=signals.request_started, sender=None)
-
-    return attach
 
 
 def _leave_thread() -> None:
@@ -89,7 +76,7 @@ def start_inline(exchange: Exchange) -> bool:
     if audience.has_others or audience.is_watched or not lease.is_direct:
         return False
     lease.on_detach = _leave_thread
-    lease.on_attach = _hook_of(audience.own)
+    lease.on_attach = audience.on_attach
     exchange.is_started = True
     return True
 
@@ -158,10 +145,20 @@ def finish_inline(exchange: Exchange, response: Response, audience: Audience) ->
         named = {"signal": signals.request_finished, "sender": response._handler_class}
         _call_all_robust(sync, named)
         return
-    if not view_of(_caches._connections).is_empty():
+    if _may_have_caches():
         close_caches()
     if not exchange.lease.is_direct:
         reset_urlconf(None)
+
+
+def _may_have_caches() -> bool:
+    """Tell whether caches may be open in this context."""
+    global _caches_view
+    local = _caches._connections
+    if local is not _caches_view[0]:
+        # Changed settings put a new one in place.
+        _caches_view = local, LocalView(local)
+    return not _caches_view[1].is_empty()
 
 
 async def fire_finished(exchange: Exchange, handler_class: type) -> None:

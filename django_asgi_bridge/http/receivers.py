@@ -5,6 +5,8 @@ is known. All others are unknown code.
 """
 
 import weakref
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from django.core import signals
@@ -14,8 +16,15 @@ from django.db import close_old_connections, reset_queries
 from django.dispatch import Signal
 
 from django_asgi_bridge.http.hooks import is_from
+from django_asgi_bridge.threads.connections import has_connections
 
-__all__ = ("OWN", "Audience", "finished_audience", "started_audience")
+__all__ = (
+    "OWN",
+    "Audience",
+    "attach_hook",
+    "finished_audience",
+    "started_audience",
+)
 
 OWN = frozenset({reset_queries, close_old_connections, close_caches, reset_urlconf})
 """Django's receivers of ``request_started`` and ``request_finished``."""
@@ -28,11 +37,14 @@ class Audience(NamedTuple):
         own: Django's receivers among them.
         has_others: there are some that are not Django's.
         is_watched: a tool looks at the receivers that signals call.
+        on_attach: calls Django's receivers where there are connections; what a
+            worker does before a request's first call on it.
     """
 
     own: tuple[Any, ...]
     has_others: bool
     is_watched: bool
+    on_attach: Callable[[], None] | None
 
 
 class _Stage:
@@ -42,7 +54,7 @@ class _Stage:
         self._signal = signal
         self._seen: list[Any] | None = None
         self._seen_live: Any = None
-        self._audience = Audience((), has_others=False, is_watched=False)
+        self._audience = Audience((), False, False, None)
 
     def look(self) -> Audience:
         """Return who listens now."""
@@ -71,7 +83,21 @@ def _audience_of(entries: list[Any], live: Any) -> Audience:
         else:
             has_others = True
     is_watched = not is_from(live, "django.dispatch.dispatcher")
-    return Audience(tuple(own), has_others, is_watched)
+    return Audience(tuple(own), has_others, is_watched, attach_hook(tuple(own)))
+
+
+@lru_cache(maxsize=16)
+def attach_hook(own: tuple[Callable[..., Any], ...]) -> Callable[[], None] | None:
+    """Return what a worker does for these receivers of ``request_started``."""
+    if not own:
+        return None
+
+    def attach() -> None:
+        if has_connections():
+            for receiver in own:
+                receiver(signal=signals.request_started, sender=None)
+
+    return attach
 
 
 started_audience = _Stage(signals.request_started).look

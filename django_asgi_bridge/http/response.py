@@ -20,7 +20,6 @@ from django_asgi_bridge.http.files import FileSender
 from django_asgi_bridge.http.streams import close_unread, send_stream, take_place
 from django_asgi_bridge.protocol.response import (
     EncodedHeaders,
-    check_status,
     encode_headers,
     has_body,
 )
@@ -46,13 +45,17 @@ async def send_response(
             # Also where nothing of it was asked for.
             await close_unread(response)
         return
-    sends_body = _sends_body(exchange, response)
+    request = exchange.request
+    sends_body = has_body(request and request.method, response.status_code)
     encoded = _encode(exchange, response, sends_body)
     content: bytes = response.content if sends_body else b""
     length = encoded.content_length
     if sends_body and length is not None and length != len(content):
         _set_length(encoded, len(content))
-    await _start(exchange, response, encoded)
+    try:
+        await _start(exchange, response, encoded)
+    except OSError as error:
+        raise exchange.lost() from error
     if len(content) <= handler.chunk_size:
         exchange.last_message = {
             "type": "http.response.body",
@@ -75,30 +78,24 @@ async def send_response(
 async def _send_streaming(
     handler: Chunker, exchange: Exchange, response: Response
 ) -> None:
-    sends_body = _sends_body(exchange, response)
+    request = exchange.request
+    sends_body = has_body(request and request.method, response.status_code)
     file = FileSender.of(response, exchange) if sends_body else None
     if file is not None:
         await file.prepare()
     encoded = _encode(exchange, response, sends_body)
     if sends_body and file is None and not response.is_async:
         take_place(handler, exchange)
-    await _start(exchange, response, encoded)
+    try:
+        await _start(exchange, response, encoded)
+    except OSError as error:
+        raise exchange.lost() from error
     end: dict[str, Any] = {"type": "http.response.body"}
     if file is not None:
         end = await file.send()
     elif sends_body:
         await send_stream(handler, exchange, response, encoded.content_length)
     exchange.last_message = end
-
-
-def _sends_body(exchange: Exchange, response: Response) -> bool:
-    """Tell whether a body goes with the status, which is checked."""
-    status = response.status_code
-    if not 200 <= status <= 599:
-        check_status(status)
-    request = exchange.request
-    method = "GET" if request is None else request.method or "GET"
-    return has_body(method, status)
 
 
 def _encode(exchange: Exchange, response: Response, sends_body: bool) -> EncodedHeaders:
@@ -123,7 +120,7 @@ def _encode(exchange: Exchange, response: Response, sends_body: bool) -> Encoded
 def _start(
     exchange: Exchange, response: Response, encoded: EncodedHeaders
 ) -> Awaitable[None]:
-    """Send the first event; to be awaited."""
+    """Pass on the first event; see ``Exchange.pass_on``."""
     message: dict[str, Any] = {
         "type": "http.response.start",
         "status": response.status_code,
@@ -135,7 +132,7 @@ def _start(
     offered = exchange.scope.get("extensions")
     if offered and "http.response.debug" in offered:
         return _start_with_debug(exchange, response, message, has_trailers)
-    return exchange.send(message, has_trailers)
+    return exchange.pass_on(message, has_trailers)
 
 
 async def _start_with_debug(

@@ -13,8 +13,8 @@ from typing import Final, NoReturn, TypeAlias
 from django_asgi_bridge.exceptions import BridgeError
 
 __all__ = (
-    "BadResponse",
     "TRANSITIONS",
+    "BadResponse",
     "ContentLengthGuard",
     "EncodedHeaders",
     "ResponseState",
@@ -273,12 +273,17 @@ def _cut(value: str | bytes) -> str:
     return shown if len(shown) <= MAX_SHOWN else shown[: MAX_SHOWN - 3] + "..."
 
 
-def has_body(method: str, status: int) -> bool:
+def has_body(method: str | None, status: int) -> bool:
     """Tell whether a response to this method with this status carries a body.
 
-    RFC 9110 6.4.1: none does for HEAD, 1xx, 204 and 304.
+    RFC 9110 6.4.1: none does for HEAD, 204 and 304.
+
+    Raises:
+        BadResponse: No final response may have this status.
     """
-    return method != "HEAD" and status >= 200 and status not in {204, 304}
+    if not 200 <= status <= 599:
+        check_status(status)
+    return method != "HEAD" and status not in {204, 304}
 
 
 def check_status(status: int) -> None:
