@@ -45,11 +45,11 @@ async def send_trailers(exchange: Exchange) -> None:
     response = exchange.response
     trailers = None if response is None else trailers_of(response)
     if trailers is not None:
-        encoded = encode_headers(trailers.items(), (), lower=True)
+        headers, _, _ = encode_headers(trailers.items(), (), lower=True)
         await exchange.send(
             {
                 "type": "http.response.trailers",
-                "headers": encoded.headers,
+                "headers": headers,
                 "more_trailers": False,
             }
         )

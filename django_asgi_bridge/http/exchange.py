@@ -21,7 +21,7 @@ from django_asgi_bridge.http.marks import Marks, marks_of
 from django_asgi_bridge.http.quota import Quota
 from django_asgi_bridge.protocol.request import Refusal
 from django_asgi_bridge.protocol.response import (
-    TRANSITIONS,
+    NEXT_STATES,
     ResponseState,
     state_after,
 )
@@ -153,7 +153,12 @@ class Exchange:
         if self.body is not None:
             self.body.close()
         lease = self.lease
-        lease.pool.close(lease)
+        if lease.worker is None:
+            # All that close() does then. It takes the pool's lock, which costs
+            # more than all else that is done here.
+            lease.is_closed = True
+        else:
+            lease.pool.close(lease)
         self.request = self.response = lease.owner = None
         self.made = ()
 
@@ -284,7 +289,7 @@ class Exchange:
         """
         event = message["type"]
         # The first state counts as false: state_after() knows its successors too.
-        self.state = TRANSITIONS.get((self.state, event, more)) or state_after(
+        self.state = NEXT_STATES[more][self.state].get(event) or state_after(
             self.state, event, more
         )
         return _NOTHING if self.is_disconnected else self.server_send(message)

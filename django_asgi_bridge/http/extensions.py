@@ -188,8 +188,8 @@ async def early_hints(request: HttpRequest, links: Iterable[str]) -> None:
     exchange = _exchange(request)
     if exchange is None or not _offers(request, "http.response.early_hint"):
         return
-    checked = encode_headers([("Link", link) for link in links], lower=True)
-    encoded = [value for _, value in checked.headers]
+    checked, _, _ = encode_headers([("Link", link) for link in links], lower=True)
+    encoded = [value for _, value in checked]
     await exchange.send({"type": "http.response.early_hint", "links": encoded})
 
 

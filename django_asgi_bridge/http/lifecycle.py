@@ -47,7 +47,8 @@ __all__ = (
 logger = logging.getLogger("django_asgi_bridge.http")
 
 _caches: Any = caches  # for its private parts
-_caches_view = _caches._connections, LocalView(_caches._connections)
+_caches_seen = _caches._connections
+_caches_view = LocalView(_caches_seen)
 
 
 def _receivers(signal: Signal, sender: Any) -> tuple[list[Any], list[Any]]:
@@ -145,20 +146,19 @@ def finish_inline(exchange: Exchange, response: Response, audience: Audience) ->
         named = {"signal": signals.request_finished, "sender": response._handler_class}
         _call_all_robust(sync, named)
         return
-    if _may_have_caches():
+    if _caches._connections is not _caches_seen:
+        _see_caches()
+    if not _caches_view.is_empty():
         close_caches()
     if not exchange.lease.is_direct:
         reset_urlconf(None)
 
 
-def _may_have_caches() -> bool:
-    """Tell whether caches may be open in this context."""
-    global _caches_view
-    local = _caches._connections
-    if local is not _caches_view[0]:
-        # Changed settings put a new one in place.
-        _caches_view = local, LocalView(local)
-    return not _caches_view[1].is_empty()
+def _see_caches() -> None:
+    """Look at the caches of a context; changed settings put new ones in place."""
+    global _caches_seen, _caches_view
+    _caches_seen = _caches._connections
+    _caches_view = LocalView(_caches_seen)
 
 
 async def fire_finished(exchange: Exchange, handler_class: type) -> None:
@@ -235,9 +235,8 @@ def _finish_on_worker(exchange: Exchange, sync: list[Any], named: Any) -> bool:
 
 
 def _has_own_close(response: Response) -> bool:
-    close = response.close
-    is_djangos = getattr(close, "__func__", None) is HttpResponseBase.close
-    return not is_djangos or close.__self__ is not response
+    is_djangos = type(response).close is HttpResponseBase.close
+    return not is_djangos or "close" in response.__dict__
 
 
 def _close_parts(response: Response) -> None:

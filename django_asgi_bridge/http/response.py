@@ -19,7 +19,7 @@ from django_asgi_bridge.http.extensions import trailers_of
 from django_asgi_bridge.http.files import FileSender
 from django_asgi_bridge.http.streams import close_unread, send_stream, take_place
 from django_asgi_bridge.protocol.response import (
-    EncodedHeaders,
+    Headers,
     encode_headers,
     has_body,
 )
@@ -47,13 +47,12 @@ async def send_response(
         return
     request = exchange.request
     sends_body = has_body(request and request.method, response.status_code)
-    encoded = _encode(exchange, response, sends_body)
+    headers, length = _encode(exchange, response, sends_body)
     content: bytes = response.content if sends_body else b""
-    length = encoded.content_length
     if sends_body and length is not None and length != len(content):
-        _set_length(encoded, len(content))
+        headers = _with_length(headers, len(content))
     try:
-        await _start(exchange, response, encoded)
+        await _start(exchange, response, headers)
     except OSError as error:
         raise exchange.lost() from error
     if len(content) <= handler.chunk_size:
@@ -83,87 +82,87 @@ async def _send_streaming(
     file = FileSender.of(response, exchange) if sends_body else None
     if file is not None:
         await file.prepare()
-    encoded = _encode(exchange, response, sends_body)
+    headers, length = _encode(exchange, response, sends_body)
     if sends_body and file is None and not response.is_async:
         take_place(handler, exchange)
     try:
-        await _start(exchange, response, encoded)
+        await _start(exchange, response, headers)
     except OSError as error:
         raise exchange.lost() from error
     end: dict[str, Any] = {"type": "http.response.body"}
     if file is not None:
         end = await file.send()
     elif sends_body:
-        await send_stream(handler, exchange, response, encoded.content_length)
+        await send_stream(handler, exchange, response, length)
     exchange.last_message = end
 
 
-def _encode(exchange: Exchange, response: Response, sends_body: bool) -> EncodedHeaders:
+def _encode(
+    exchange: Exchange, response: Response, sends_body: bool
+) -> tuple[Headers, int | None]:
+    """Return a response's headers, and the Content-Length among them."""
     cookies = response.cookies
-    encoded = encode_headers(
+    headers, dropped, length = encode_headers(
         header_items(response),
         [morsel.OutputString() for morsel in cookies.values()] if cookies else (),
         lower=exchange.scope.get("http_version", "1.1") >= "2",
     )
-    if encoded.dropped:
+    if dropped:
         logger.warning(
             "hop-by-hop headers %s of %s were dropped: they belong to the server",
-            ", ".join(encoded.dropped),
+            ", ".join(dropped),
             exchange.scope.get("path"),
         )
-    request = exchange.request
-    if not sends_body and (request is None or request.method != "HEAD"):
-        _leave_out_length(encoded)
-    return encoded
+    if not sends_body:
+        request = exchange.request
+        if request is None or request.method != "HEAD":
+            return _without_length(headers), None
+    return headers, length
 
 
-def _start(
-    exchange: Exchange, response: Response, encoded: EncodedHeaders
-) -> Awaitable[None]:
+def _start(exchange: Exchange, response: Response, headers: Headers) -> Awaitable[None]:
     """Pass on the first event; see ``Exchange.pass_on``."""
     message: dict[str, Any] = {
         "type": "http.response.start",
         "status": response.status_code,
-        "headers": encoded.headers,
+        "headers": headers,
     }
+    if exchange.scope.get("extensions"):
+        return _start_with_extensions(exchange, response, message)
+    return exchange.pass_on(message)
+
+
+async def _start_with_extensions(
+    exchange: Exchange, response: Response, message: dict[str, Any]
+) -> None:
+    """Start with what else a server may have asked for: see ``set_trailers`` too."""
+    if "http.response.debug" in exchange.scope["extensions"]:
+        info = {
+            "template": getattr(response, "template_name", None),
+            "context": getattr(response, "context_data", None),
+        }
+        await exchange.send({"type": "http.response.debug", "info": info})
     has_trailers = trailers_of(response) is not None
     if has_trailers:
         message["trailers"] = True
-    offered = exchange.scope.get("extensions")
-    if offered and "http.response.debug" in offered:
-        return _start_with_debug(exchange, response, message, has_trailers)
-    return exchange.pass_on(message, has_trailers)
+    await exchange.send(message, has_trailers)
 
 
-async def _start_with_debug(
-    exchange: Exchange, response: Response, start: Any, has_trailers: bool
-) -> None:
-    """Tell a server that asks for it what a page was rendered from, then start."""
-    info = {
-        "template": getattr(response, "template_name", None),
-        "context": getattr(response, "context_data", None),
-    }
-    await exchange.send({"type": "http.response.debug", "info": info})
-    await exchange.send(start, has_trailers)
-
-
-def _leave_out_length(encoded: EncodedHeaders) -> None:
+def _without_length(headers: Headers) -> Headers:
     """Leave out the length of a body that 204 and 304 do not have.
 
     RFC 9110 section 8.6 forbids it on a 204; on a 304 servers wait for that many
     bytes.
     """
-    encoded.headers = [each for each in encoded.headers if each[0].lower() != _LENGTH]
-    encoded.content_length = None
+    return [each for each in headers if each[0].lower() != _LENGTH]
 
 
 _LENGTH = b"content-length"
 
 
-def _set_length(encoded: EncodedHeaders, length: int) -> None:
+def _with_length(headers: Headers, length: int) -> Headers:
     """Put the content's real length in place of the one that was set."""
-    encoded.headers = [
+    return [
         (name, b"%d" % length if name.lower() == _LENGTH else value)
-        for name, value in encoded.headers
+        for name, value in headers
     ]
-    encoded.content_length = length

@@ -13,10 +13,10 @@ from typing import Final, NoReturn, TypeAlias
 from django_asgi_bridge.exceptions import BridgeError
 
 __all__ = (
-    "TRANSITIONS",
+    "NEXT_STATES",
     "BadResponse",
     "ContentLengthGuard",
-    "EncodedHeaders",
+    "Headers",
     "ResponseState",
     "check_status",
     "encode_headers",
@@ -77,6 +77,9 @@ _HOP_BY_HOP: Final = frozenset(
 )
 
 
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+"""Names and values, ready for ``http.response.start``."""
+
 _Values: TypeAlias = dict[str, tuple[bytes, bytes]]
 """The headers that were made of a name and some values, by the value."""
 
@@ -92,34 +95,12 @@ class BadResponse(BridgeError, ValueError):
     """
 
 
-class EncodedHeaders:
-    """A response's headers, ready for ``http.response.start``.
-
-    Attributes:
-        headers: Names and values, in the order in which they were given.
-        dropped: Names of hop-by-hop headers that were left out.
-        content_length: The Content-Length among them, in bytes.
-    """
-
-    __slots__ = ("content_length", "dropped", "headers")
-
-    def __init__(
-        self,
-        headers: list[tuple[bytes, bytes]],
-        dropped: tuple[str, ...],
-        content_length: int | None,
-    ) -> None:
-        self.headers = headers
-        self.dropped = dropped
-        self.content_length = content_length
-
-
 def encode_headers(
     items: Iterable[tuple[str | bytes, str | bytes]],
     cookies: Iterable[str] = (),
     *,
     lower: bool,
-) -> EncodedHeaders:
+) -> tuple[Headers, tuple[str, ...], int | None]:
     """Encode and check the headers of a response.
 
     Args:
@@ -127,13 +108,17 @@ def encode_headers(
         cookies: Values of ``Set-Cookie`` headers, which follow the others.
         lower: Whether names are lower-cased, which HTTP/2 demands (RFC 9113 8.2).
 
+    Returns:
+        The headers in the order in which they were given; the names of hop-by-hop
+        headers, which were left out; the Content-Length among them, in bytes.
+
     Raises:
         BadResponse: A name is no token; a value holds a control character other
             than a tab, a character outside Latin-1, white space in front or more
             than 64 KiB; Content-Length is no number or came twice.
     """
     known = _LOWER_NAMES if lower else _NAMES
-    headers: list[tuple[bytes, bytes]] = []
+    headers: Headers = []
     dropped: tuple[str, ...] = ()
     content_length = None
     for name, value in items:
@@ -157,7 +142,7 @@ def encode_headers(
     if cookies:
         name = b"set-cookie" if lower else b"Set-Cookie"
         headers += [(name, _encode_value(name, cookie)) for cookie in cookies]
-    return EncodedHeaders(headers, dropped, content_length)
+    return headers, dropped, content_length
 
 
 def _remember(values: _Values, value: str, header: tuple[bytes, bytes]) -> None:
@@ -350,7 +335,9 @@ class ResponseState(enum.IntEnum):
 
 _S = ResponseState
 
-TRANSITIONS: Final[dict[tuple[ResponseState, str, bool], ResponseState]] = {
+# (state, event, more) -> next state; what is missing is refused. `more` is the
+# event's own flag: `trailers` of start, `more_body` of bodies, `more_trailers`.
+_TRANSITIONS: Final[dict[tuple[ResponseState, str, bool], ResponseState]] = {
     (_S.WAITING, "http.response.early_hint", False): _S.WAITING,
     (_S.WAITING, "http.response.debug", False): _S.WAITING,
     (_S.WAITING, "http.response.start", False): _S.STARTED,
@@ -358,36 +345,49 @@ TRANSITIONS: Final[dict[tuple[ResponseState, str, bool], ResponseState]] = {
     (_S.TRAILERS, "http.response.trailers", True): _S.TRAILERS,
     (_S.TRAILERS, "http.response.trailers", False): _S.DONE,
 }
-"""The next state by (state, event, more); what is missing is refused.
-
-``more`` is the event's own flag: ``trailers`` of ``http.response.start``,
-``more_body`` of body events, ``more_trailers`` of trailers; False for all others.
-"""
-
 for _start, _body, _end in (
     (_S.STARTED, _S.BODY, _S.DONE),
     (_S.STARTED_WITH_TRAILERS, _S.BODY_WITH_TRAILERS, _S.TRAILERS),
 ):
     # A file named by its path is the whole body.
-    TRANSITIONS[_start, "http.response.pathsend", False] = _end
+    _TRANSITIONS[_start, "http.response.pathsend", False] = _end
     for _before in (_start, _body):
         for _event in ("http.response.body", "http.response.zerocopysend"):
-            TRANSITIONS[_before, _event, True] = _body
-            TRANSITIONS[_before, _event, False] = _end
+            _TRANSITIONS[_before, _event, True] = _body
+            _TRANSITIONS[_before, _event, False] = _end
 for _state in _S:
     if _state is not _S.DONE:
-        TRANSITIONS[_state, "http.response.push", False] = _state
+        _TRANSITIONS[_state, "http.response.push", False] = _state
+
+
+NEXT_STATES: Final[dict[bool, dict[ResponseState, dict[str, ResponseState]]]] = {
+    more: {
+        state: {
+            event: following
+            for (before, event, flag), following in _TRANSITIONS.items()
+            if before is state and flag is more
+        }
+        for state in _S
+    }
+    for more in (False, True)
+}
+"""The state that follows, by ``more``, the present one and the event's type.
+
+``more`` is the event's own flag: ``trailers`` of ``http.response.start``,
+``more_body`` of body events, ``more_trailers`` of trailers; False for all others.
+What is missing is refused.
+"""
 
 
 def state_after(
     state: ResponseState, event_type: str, more: bool = False
 ) -> ResponseState:
-    """Return how far a response is when this event is sent; see ``TRANSITIONS``.
+    """Return how far a response is when this event is sent; see ``NEXT_STATES``.
 
     Raises:
         BadResponse: The event may not come in this state.
     """
-    following = TRANSITIONS.get((state, event_type, more))
+    following = NEXT_STATES[more][state].get(event_type)
     if following is None:
         raise BadResponse(
             f"event {event_type!r} (more={more}) may not be sent while the"

@@ -150,7 +150,7 @@ def denial(
         raise BadMessage(
             f"status {status!r} cannot refuse a handshake: use one from 300 to 599."
         )
-    encoded = encode_headers(headers, lower=True).headers
+    encoded = encode_headers(headers, lower=True)[0]
     return (
         {"type": _DENY_START, "status": status, "headers": encoded},
         {"type": _DENY_BODY, "body": body},
