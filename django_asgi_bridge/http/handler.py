@@ -174,8 +174,7 @@ class ASGIHandler(DjangoASGIHandler):
         await asyncio.shield(task)
 
     async def _serve(self, exchange: Exchange) -> None:
-        if exchange.look is not None and exchange.look.policy == "shield":
-            exchange.task = asyncio.current_task()
+        exchange.task = asyncio.current_task()
         context = contextvars.copy_context()
         try:
             await drive(context, self._answer(exchange), exchange.on_wait)

@@ -66,10 +66,10 @@ class Budget:
 
 
 BUDGETS = {
-    "async": Budget("/async/", (), 100, 119),
-    "sync": Budget("/sync/", (), 169, 191),
-    "async, default middleware": Budget("/async/", DEFAULT, 118, 240),
-    "sync, default middleware": Budget("/sync/", DEFAULT, 172, 297),
+    "async": Budget("/async/", (), 81, 99),
+    "sync": Budget("/sync/", (), 154, 174),
+    "async, default middleware": Budget("/async/", DEFAULT, 99, 220),
+    "sync, default middleware": Budget("/sync/", DEFAULT, 157, 280),
 }
 
 
