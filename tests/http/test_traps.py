@@ -162,20 +162,28 @@ class TestReceivers:
 
     def test_of_django_are_known_through_a_wrapper(self, serve, monkeypatch):
         """A tool that wraps every receiver sees them all; no trip is added."""
-        original = Signal._live_receivers
-
-        def live_receivers(self: Signal, sender: Any) -> Any:
-            sync, asynchronous = original(self, sender)
-            return [_spanned(each) for each in sync], asynchronous
 
         async def view(request: Any) -> HttpResponse:
             return HttpResponse()
 
-        monkeypatch.setattr(Signal, "_live_receivers", live_receivers)
+        _watch_receivers(monkeypatch)
         _, cost = cost_of(serve(a=view), Request("/a/"), is_warm=False)
 
         assert "close_old_connections" in seen
         assert cost.trips == 0
+
+    def test_of_django_are_seen_by_a_tool_that_came_late(self, serve, monkeypatch):
+        """Who listens is remembered, but not for longer than it is true."""
+
+        async def view(request: Any) -> HttpResponse:
+            return HttpResponse()
+
+        handler = serve(a=view)
+        run(by_asgi(handler, Request("/a/")))
+        _watch_receivers(monkeypatch)
+        run(by_asgi(handler, Request("/a/")))
+
+        assert seen.count("close_old_connections") == 2
 
 
 class Cache(LocMemCache):
@@ -183,6 +191,17 @@ class Cache(LocMemCache):
 
     def close(self, **kwargs: Any) -> None:
         seen.append("closed")
+
+
+def _watch_receivers(monkeypatch: Any) -> None:
+    """Wrap every receiver that a signal calls, as monitoring tools do."""
+    original = Signal._live_receivers
+
+    def live_receivers(self: Signal, sender: Any) -> Any:
+        sync, asynchronous = original(self, sender)
+        return [_spanned(each) for each in sync], asynchronous
+
+    monkeypatch.setattr(Signal, "_live_receivers", live_receivers)
 
 
 def _spanned(receiver: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,0 +1,83 @@
+"""Steps of the handler that others put something in place of: theirs is taken."""
+
+import functools
+import io
+
+import pytest
+from django.core.handlers.asgi import ASGIHandler as DjangoASGIHandler
+from django.core.handlers.base import BaseHandler
+from django.http import FileResponse, HttpResponse
+
+from django_asgi_bridge.http.handler import ASGIHandler
+from tests.http.exchanges import Wire, site
+
+pytestmark = pytest.mark.asyncio
+
+STEPS = ["run_get_response", "get_response_async", "send_response"]
+
+
+async def view(request):
+    return HttpResponse("x")
+
+
+def counted(original, calls):
+    """Return a method that notes its call before it does what ``original`` does."""
+
+    @functools.wraps(original)
+    async def step(self, *args):
+        calls.append(original.__name__)
+        return await original(self, *args)
+
+    return step
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_subclass_takes_its_own_step(step):
+    """As with Django's handler, these methods may be overridden."""
+    calls = []
+    own = counted(getattr(ASGIHandler, step), calls)
+    handler_class = type("Own", (ASGIHandler,), {step: own})
+
+    with site(view, handler_class=handler_class) as handler:
+        wire = await Wire().serve(handler)
+
+    assert calls == [step]
+    assert wire.body == b"x"
+
+
+@pytest.mark.parametrize(
+    ("owner", "step"),
+    [
+        *((ASGIHandler, step) for step in STEPS),
+        (DjangoASGIHandler, "run_get_response"),
+        (BaseHandler, "get_response_async"),
+    ],
+)
+async def test_tool_is_called_that_came_after_the_first_request(
+    owner, step, monkeypatch
+):
+    """A monitoring tool may replace a method at any time, of our class or Django's."""
+    calls = []
+
+    with site(view) as handler:
+        await Wire().serve(handler)
+        monkeypatch.setattr(owner, step, counted(getattr(owner, step), calls))
+        wire = await Wire().serve(handler)
+
+    assert calls == [step]
+    assert wire.body == b"x"
+
+
+async def test_file_is_read_in_blocks_of_the_handlers_chunk_size():
+    """As Django's ``run_get_response`` does it."""
+    responses = []
+
+    async def file(request):
+        responses.append(FileResponse(io.BytesIO(b"x")))
+        return responses[0]
+
+    with site(file) as handler:
+        wire = await Wire().serve(handler)
+
+    assert wire.body == b"x"
+    assert responses[0].block_size == handler.chunk_size
