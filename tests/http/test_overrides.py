@@ -1,4 +1,4 @@
-"""Steps of the handler that others put something in place of: theirs is taken."""
+"""What others put in place of a step, or listen to, counts from the next request."""
 
 import functools
 import io
@@ -9,7 +9,7 @@ from django.core.handlers.base import BaseHandler
 from django.http import FileResponse, HttpResponse
 
 from django_asgi_bridge.http.handler import ASGIHandler
-from tests.http.exchanges import Wire, site
+from tests.http.exchanges import Ledger, Wire, site
 
 pytestmark = pytest.mark.asyncio
 
@@ -66,6 +66,19 @@ async def test_tool_is_called_that_came_after_the_first_request(
 
     assert calls == [step]
     assert wire.body == b"x"
+
+
+async def test_receiver_is_called_that_came_after_the_first_request():
+    """Who listens is looked up anew where it changed, in both directions."""
+    ledger = Ledger()
+
+    with site(view) as handler:
+        await Wire().serve(handler)
+        with ledger.watching():
+            await Wire().serve(handler)
+        await Wire().serve(handler)
+
+    assert (ledger.started, ledger.finished) == (1, 1)
 
 
 async def test_file_is_read_in_blocks_of_the_handlers_chunk_size():
