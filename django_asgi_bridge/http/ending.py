@@ -64,7 +64,7 @@ async def finish(exchange: Exchange, handler_class: type) -> None:
         if lease.is_left():
             with postponed:
                 await lease.run(_wait_for_turn, pins=PINS_NOTHING, is_cleanup=True)
-        for function in exchange.after or ():
+        for function in exchange.after:
             with postponed:
                 await _run_after(exchange, function)
         if exchange.is_started:

@@ -90,7 +90,7 @@ class Exchange:
         self.response: Response | None = None
         # The responses that views made; middleware may have put another in place.
         self.made: tuple[Any, ...] = ()
-        self.after: list[Callable[[], Any]] | None = None
+        self.after: list[Callable[[], Any]] = []
         self.state = ResponseState.WAITING
         self.last_message: Message | None = None
         self.refusal: Refusal | None = None
@@ -135,12 +135,6 @@ class Exchange:
                 self.made = (response,)
             elif not any(response is each for each in self.made):
                 self.made += (response,)
-
-    def do_after(self, function: Callable[[], Any]) -> None:
-        """Call ``function`` when the last byte is sent."""
-        if self.after is None:
-            self.after = []
-        self.after.append(function)
 
     def let_go(self) -> None:
         """Give back what the request holds, and drop it with its response.

@@ -165,7 +165,7 @@ def after(
     """
     exchange = _exchange(request)
     if exchange is not None:
-        exchange.do_after(_bound(function, args, kwargs))
+        exchange.after.append(_bound(function, args, kwargs))
         return
     if inspect.iscoroutinefunction(function):
         raise DetachedRequest(
