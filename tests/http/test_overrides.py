@@ -81,8 +81,8 @@ async def test_receiver_is_called_that_came_after_the_first_request():
     assert (ledger.started, ledger.finished) == (1, 1)
 
 
-async def test_file_is_read_in_blocks_of_the_handlers_chunk_size():
-    """As Django's ``run_get_response`` does it."""
+async def test_response_is_marked_as_by_djangos_own_step():
+    """``run_get_response`` is not called, but what it does is done."""
     responses = []
 
     async def file(request):
@@ -93,4 +93,5 @@ async def test_file_is_read_in_blocks_of_the_handlers_chunk_size():
         wire = await Wire().serve(handler)
 
     assert wire.body == b"x"
+    assert responses[0]._handler_class is ASGIHandler
     assert responses[0].block_size == handler.chunk_size
