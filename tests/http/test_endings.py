@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.signals import request_finished
@@ -12,6 +13,7 @@ from django.utils.decorators import async_only_middleware
 
 from django_asgi_bridge.http import streams_body
 from django_asgi_bridge.http.handler import ASGIHandler
+from django_asgi_bridge.threads import get_pool
 from tests.http.exchanges import Base, Gate, Ledger, Wire, site
 from tests.http.support import fresh_pool
 
@@ -172,6 +174,27 @@ async def test_answer_stands_when_a_cache_cannot_be_closed(caplog):
     assert wire.body == b"answered"
     assert left == {}
     assert "closing a response failed" in caplog.text
+
+
+async def test_late_call_leaves_nothing_leased_when_none_came_before():
+    """A task that outlives its request may call; its worker is free again."""
+    answered, late = asyncio.Event(), []
+
+    async def calls():
+        await answered.wait()
+        await sync_to_async(late.append)("called")
+
+    async def view(request):
+        late.append(asyncio.create_task(calls()))
+        return HttpResponse("x")
+
+    with site(view) as handler:
+        await Wire().serve(handler)
+        answered.set()
+        await late[0]
+
+    assert late[1:] == ["called"]
+    assert get_pool().stats().leased == 0
 
 
 async def test_async_receivers_run_when_cancelled_during_the_sync_ones():

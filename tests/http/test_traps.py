@@ -160,6 +160,19 @@ class TestReceivers:
 
         assert "closed" in seen
 
+    def test_of_django_close_a_cache_whose_settings_changed(self, serve, settings):
+        """What is known of the caches goes with their settings."""
+
+        async def view(request: Any) -> HttpResponse:
+            caches["default"].get("key")
+            return HttpResponse()
+
+        handler = serve(a=view)
+        settings.CACHES = {"default": {"BACKEND": f"{HERE}.Cache"}}
+        contextvars.Context().run(lambda: run(by_asgi(handler, Request("/a/"))))
+
+        assert "closed" in seen
+
     def test_of_django_are_known_through_a_wrapper(self, serve, monkeypatch):
         """A tool that wraps every receiver sees them all; no trip is added."""
 
