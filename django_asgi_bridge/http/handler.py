@@ -42,7 +42,7 @@ from django_asgi_bridge.http.exchange import (
     current_exchange,
     exchange_of,
 )
-from django_asgi_bridge.http.hooks import is_from
+from django_asgi_bridge.http.hooks import is_from, unless_patched
 from django_asgi_bridge.http.layers import LayerRecorder
 from django_asgi_bridge.http.lifecycle import (
     closes_inline,
@@ -68,7 +68,7 @@ __all__ = ("ASGIHandler", "ASGIRequest")
 
 logger = logging.getLogger("django.request")
 
-_ASGI = "django.core.handlers.asgi"
+_DJANGOS_CALL = unless_patched(DjangoASGIHandler.__call__, "django.core.handlers.asgi")
 _BASE = "django.core.handlers.base"
 
 MAX_REPEATS = 100
@@ -161,7 +161,7 @@ class ASGIHandler(DjangoASGIHandler):
             raise ValueError(
                 f"Django can only handle ASGI/HTTP connections, not {scope['type']}."
             )
-        if is_from(DjangoASGIHandler.__call__, _ASGI):
+        if DjangoASGIHandler.__call__ is _DJANGOS_CALL:
             await self.handle(scope, receive, send)
         else:
             # A monitoring tool replaced Django's method and wants to be called.
@@ -339,10 +339,11 @@ class ASGIHandler(DjangoASGIHandler):
 
     def resolve_request(self, request: Request) -> Any:
         """Resolve the URL, by what the early look found where that still holds."""
-        look = getattr(getattr(request, "_bridge_exchange", None), "look", None)
+        exchange: Exchange | None = getattr(request, "_bridge_exchange", None)
+        look = None if exchange is None else exchange.look
         if look is not None and look.holds_for(request):
-            request.resolver_match = look.match
-            return look.match
+            match = request.resolver_match = look.take_match()
+            return match
         return super().resolve_request(request)
 
     def make_view_atomic(self, view: Any) -> Any:
