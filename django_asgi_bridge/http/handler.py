@@ -29,7 +29,7 @@ from django_asgi_bridge.db import atomic_view
 from django_asgi_bridge.exceptions import ClientDisconnected, LifespanError, PoolBusy
 from django_asgi_bridge.http import answers
 from django_asgi_bridge.http.apart import answer_apart
-from django_asgi_bridge.http.arrival import open_body
+from django_asgi_bridge.http.arrival import open_body, refuse_length
 from django_asgi_bridge.http.body import (
     pieces_of,
     spool,
@@ -50,17 +50,13 @@ from django_asgi_bridge.http.lifecycle import (
     fire_started,
 )
 from django_asgi_bridge.http.look import look_at
-from django_asgi_bridge.http.place import (
-    script_prefix,
-    use_script_prefix,
-    use_urlconf,
-)
+from django_asgi_bridge.http.place import mounted_path, use_script_prefix, use_urlconf
 from django_asgi_bridge.http.plan import Plan
 from django_asgi_bridge.http.quota import Quota
 from django_asgi_bridge.http.request import ASGIRequest
 from django_asgi_bridge.http.response import send_response
 from django_asgi_bridge.lifespan import Lifespan, app_hooks, find_hooks
-from django_asgi_bridge.protocol.request import Refusal, check_request, split_path
+from django_asgi_bridge.protocol.request import HAS_LENGTH, Refusal, read_head
 from django_asgi_bridge.threads import drive, new_lease, run_apart
 from django_asgi_bridge.types import Receive, Scope, Send
 
@@ -238,17 +234,20 @@ class ASGIHandler(DjangoASGIHandler):
         exchange = Exchange(
             scope, receive, send, new_lease(), config, self.listen_for_disconnect
         )
-        exchange.refusal = check_request(
+        told = read_head(
             scope,
             max_headers=config.max_headers,
             max_header_bytes=config.max_header_bytes,
             strict_paths=config.strict_paths,
         )
-        if exchange.refusal is None:
-            prefix = exchange.prefix = script_prefix(scope)
-            _, path_info = split_path(scope["path"], prefix)
-            urlconf = getattr(self.request_class, "urlconf", None)
-            exchange.see(look_at(path_info, urlconf, config.on_disconnect))
+        if isinstance(told, Refusal):
+            exchange.refusal = told
+            return exchange
+        exchange.prefix, path_info = mounted_path(scope)
+        urlconf = getattr(self.request_class, "urlconf", None)
+        exchange.see(look_at(path_info, urlconf, config.on_disconnect))
+        if told & HAS_LENGTH:
+            exchange.refusal = refuse_length(exchange)
         return exchange
 
     async def _start_lazily(self, exchange: Exchange) -> None:

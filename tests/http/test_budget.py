@@ -66,10 +66,10 @@ class Budget:
 
 
 BUDGETS = {
-    "async": Budget("/async/", (), 100, 119),
-    "sync": Budget("/sync/", (), 169, 191),
-    "async, default middleware": Budget("/async/", DEFAULT, 118, 240),
-    "sync, default middleware": Budget("/sync/", DEFAULT, 172, 297),
+    "async": Budget("/async/", (), 91, 110),
+    "sync": Budget("/sync/", (), 160, 182),
+    "async, default middleware": Budget("/async/", DEFAULT, 117, 240),
+    "sync, default middleware": Budget("/sync/", DEFAULT, 171, 297),
 }
 
 
