@@ -24,71 +24,77 @@ from django_asgi_bridge.http.exchange import Exchange
 from django_asgi_bridge.http.hooks import is_from
 from django_asgi_bridge.protocol.request import Refusal
 
-__all__ = ("open_body",)
+__all__ = ("open_body", "refuse_length")
 
 logger = logging.getLogger("django_asgi_bridge.http")
 
 
 async def open_body(handler: Receiver, exchange: Exchange) -> Any:
     """Return a file to read the body from; None when there is no request."""
-    if exchange.refusal is None:
-        exchange.refusal = _refuse_length(exchange)
     if exchange.refusal is not None:
         return None
     try:
-        return await _receive_body(handler, exchange)
+        if not is_from(type(handler).read_body, "django_asgi_bridge.http.handler"):
+            body_file = await handler.read_body(exchange.receive)
+            exchange.body_arrived()
+            return body_file
+        # On the event loop, code that nobody knows may ask for request.body.
+        look = exchange.look
+        if (
+            look is None
+            or look.marks.streams_body
+            or (look.match is None and handler.reads_lazily())
+        ):
+            exchange.stop_body_timer()
+            exchange.body = IncomingBody(exchange)
+            return exchange.body
+        message = await exchange.receive()
+        if exchange.body_timer is not None:
+            exchange.stop_body_timer()
+        check_message(message)
+        first: bytes = message.get("body", b"")
+        if message.get("more_body", False):
+            return await _receive_rest(handler, exchange, first)
+        exchange.body_arrived()
+        if first and (over := _over_limit(exchange, len(first))):
+            raise RequestDataTooBig(over)
+        return io.BytesIO(first)
     except (RequestAborted, ClientDisconnected):
         exchange.is_disconnected = True
     except BodyTimeout:
-        return None
-    except PoolBusy as error:
-        exchange.refusal = Refusal(503, str(error))
-    except RequestDataTooBig as error:
-        exchange.refusal = Refusal(413, str(error))
-    except OSError as error:
-        logger.exception("a request body could not be spooled")
-        exchange.refusal = Refusal(507, str(error))
+        # It left its refusal.
+        pass
+    except (PoolBusy, RequestDataTooBig, OSError) as error:
+        exchange.refusal = _refusal_of(error)
     except asyncio.CancelledError:
         if not exchange.was_too_slow():
             raise
     return None
 
 
-async def _receive_body(handler: Receiver, exchange: Exchange) -> Any:
-    look = exchange.look
-    if not is_from(type(handler).read_body, "django_asgi_bridge.http.handler"):
-        body_file = await handler.read_body(exchange.receive)
-        exchange.body_arrived()
-        return body_file
-    # On the event loop, code that nobody knows may ask for request.body.
-    is_lazy = handler.reads_lazily()
-    if look is None or look.marks.streams_body or (look.match is None and is_lazy):
-        exchange.stop_body_timer()
-        exchange.body = IncomingBody(exchange)
-        return exchange.body
-    message = await exchange.receive()
-    if exchange.body_timer is not None:
-        exchange.stop_body_timer()
-    check_message(message)
-    first: bytes = message.get("body", b"")
-    if not message.get("more_body", False):
-        exchange.body_arrived()
-        if first and (over := _over_limit(exchange, len(first))):
-            raise RequestDataTooBig(over)
-        return io.BytesIO(first)
+def _refusal_of(error: Exception) -> Refusal:
+    if isinstance(error, PoolBusy):
+        return Refusal(503, str(error))
+    if isinstance(error, RequestDataTooBig):
+        return Refusal(413, str(error))
+    logger.error("a request body could not be spooled", exc_info=error)
+    return Refusal(507, str(error))
+
+
+async def _receive_rest(handler: Receiver, exchange: Exchange, first: bytes) -> Any:
     body = exchange.body = IncomingBody(exchange, first)
-    if is_lazy and exchange.is_sync_view:
-        await body.prefetch()
-        if not body.is_complete and handler.upload_places.take():
-            exchange.places += (handler.upload_places,)
-            return body
-        await body.buffer()
-    else:
+    if not (handler.reads_lazily() and exchange.is_sync_view):
         await body.buffer(buffer_limit(exchange.scope))
+        return body
+    await body.prefetch()
+    if not body.is_complete and handler.upload_places.take():
+        exchange.places += (handler.upload_places,)
+        return body
+    await body.buffer()
     return body
 
 
-def _refuse_length(exchange: Exchange) -> Refusal | None:
+def refuse_length(exchange: Exchange) -> Refusal | None:
     """Refuse a body by its announced length, before a byte of it is read."""
     length = header_of(exchange.scope, b"content-length")
     if not length.isdigit():

@@ -19,6 +19,7 @@ from typing import IO, Any
 from django.core.exceptions import RequestAborted, RequestDataTooBig
 
 from django_asgi_bridge.conf import django_settings as settings
+from django_asgi_bridge.conf import read_setting
 from django_asgi_bridge.exceptions import BridgeError, ClientDisconnected
 from django_asgi_bridge.http.exchange import Exchange
 from django_asgi_bridge.protocol.request import Refusal
@@ -30,6 +31,7 @@ __all__ = (
     "IncomingBody",
     "buffer_limit",
     "check_message",
+    "has_header",
     "header_of",
     "pieces_of",
     "spool",
@@ -256,13 +258,14 @@ def check_message(message: Any) -> None:
         RuntimeError: it is no event that may come here.
     """
     kind = message.get("type") if hasattr(message, "get") else None
+    if kind == "http.request":
+        return
     if kind == "http.disconnect":
         raise RequestAborted
-    if kind != "http.request":
-        raise RuntimeError(
-            f"the server sent {message!r} where the request body was expected; "
-            "ASGI allows 'http.request' and 'http.disconnect' here."
-        )
+    raise RuntimeError(
+        f"the server sent {message!r} where the request body was expected; "
+        "ASGI allows 'http.request' and 'http.disconnect' here."
+    )
 
 
 async def spool(chunks: AsyncGenerator[bytes, None]) -> IO[bytes]:
@@ -312,10 +315,19 @@ def header_of(scope: Scope, name: bytes) -> str:
     return ""
 
 
+def has_header(scope: Scope, name: bytes) -> bool:
+    """Tell whether there is a request header of that name."""
+    length = len(name)
+    for key, _ in scope.get("headers") or ():
+        if len(key) == length and key.lower() == name:
+            return True
+    return False
+
+
 def buffer_limit(scope: Scope) -> int | None:
     """Return the bytes that a body may have to be buffered for an async view."""
     if header_of(scope, b"content-type").lower().startswith("multipart/"):
         # The parser limits its fields; files may be of any size.
         return None
-    limit: int | None = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    limit: int | None = read_setting("DATA_UPLOAD_MAX_MEMORY_SIZE")
     return limit

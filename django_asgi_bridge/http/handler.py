@@ -28,7 +28,7 @@ from django_asgi_bridge.db import atomic_view
 from django_asgi_bridge.exceptions import ClientDisconnected, LifespanError, PoolBusy
 from django_asgi_bridge.http import answers
 from django_asgi_bridge.http.apart import answer_apart
-from django_asgi_bridge.http.arrival import open_body
+from django_asgi_bridge.http.arrival import open_body, refuse_length
 from django_asgi_bridge.http.body import (
     pieces_of,
     spool,
@@ -41,15 +41,11 @@ from django_asgi_bridge.http.exchange import (
     current_exchange,
     exchange_of,
 )
-from django_asgi_bridge.http.hooks import is_from
+from django_asgi_bridge.http.hooks import is_from, unless_patched
 from django_asgi_bridge.http.layers import LayerRecorder
 from django_asgi_bridge.http.lifecycle import fire_started, start_inline
 from django_asgi_bridge.http.look import look_at
-from django_asgi_bridge.http.place import (
-    script_prefix,
-    use_script_prefix,
-    use_urlconf,
-)
+from django_asgi_bridge.http.place import mounted_path, use_script_prefix, use_urlconf
 from django_asgi_bridge.http.plan import Plan
 from django_asgi_bridge.http.quota import Quota
 from django_asgi_bridge.http.request import ASGIRequest
@@ -57,7 +53,7 @@ from django_asgi_bridge.http.response import send_response
 from django_asgi_bridge.http.walk import walk
 from django_asgi_bridge.http.watch import wait_for_disconnect
 from django_asgi_bridge.lifespan import Lifespan, app_hooks, find_hooks
-from django_asgi_bridge.protocol.request import Refusal, check_request, split_path
+from django_asgi_bridge.protocol.request import HAS_LENGTH, Refusal, read_head
 from django_asgi_bridge.protocol.response import ResponseState
 from django_asgi_bridge.threads import drive, new_lease, run_apart
 from django_asgi_bridge.types import Receive, Scope, Send
@@ -66,7 +62,7 @@ __all__ = ("ASGIHandler", "ASGIRequest")
 
 logger = logging.getLogger("django.request")
 
-_ASGI = "django.core.handlers.asgi"
+_DJANGOS_CALL = unless_patched(DjangoASGIHandler.__call__, "django.core.handlers.asgi")
 _BASE = "django.core.handlers.base"
 
 
@@ -156,7 +152,7 @@ class ASGIHandler(DjangoASGIHandler):
             raise ValueError(
                 f"Django can only handle ASGI/HTTP connections, not {scope['type']}."
             )
-        if is_from(DjangoASGIHandler.__call__, _ASGI):
+        if DjangoASGIHandler.__call__ is _DJANGOS_CALL:
             await self.handle(scope, receive, send)
         else:
             # A monitoring tool replaced Django's method and wants to be called.
@@ -252,17 +248,20 @@ class ASGIHandler(DjangoASGIHandler):
         exchange = Exchange(
             scope, receive, send, new_lease(), config, self.listen_for_disconnect
         )
-        exchange.refusal = check_request(
+        told = read_head(
             scope,
             max_headers=config.max_headers,
             max_header_bytes=config.max_header_bytes,
             strict_paths=config.strict_paths,
         )
-        if exchange.refusal is None:
-            prefix = exchange.prefix = script_prefix(scope)
-            _, path_info = split_path(scope["path"], prefix)
-            urlconf = getattr(self.request_class, "urlconf", None)
-            exchange.see(look_at(path_info, urlconf, config.on_disconnect))
+        if isinstance(told, Refusal):
+            exchange.refusal = told
+            return exchange
+        exchange.prefix, path_info = mounted_path(scope)
+        urlconf = getattr(self.request_class, "urlconf", None)
+        exchange.see(look_at(path_info, urlconf, config.on_disconnect))
+        if told & HAS_LENGTH:
+            exchange.refusal = refuse_length(exchange)
         return exchange
 
     async def _start_lazily(self, exchange: Exchange) -> None:
@@ -344,10 +343,11 @@ class ASGIHandler(DjangoASGIHandler):
 
     def resolve_request(self, request: Request) -> Any:
         """Resolve the URL, by what the early look found where that still holds."""
-        look = getattr(getattr(request, "_bridge_exchange", None), "look", None)
+        exchange: Exchange | None = getattr(request, "_bridge_exchange", None)
+        look = None if exchange is None else exchange.look
         if look is not None and look.holds_for(request):
-            request.resolver_match = look.match
-            return look.match
+            match = request.resolver_match = look.take_match()
+            return match
         return super().resolve_request(request)
 
     def make_view_atomic(self, view: Any) -> Any:

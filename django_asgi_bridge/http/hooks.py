@@ -21,7 +21,7 @@ from django.http import HttpRequest
 from django_asgi_bridge.conf import django_settings as settings
 from django_asgi_bridge.conf import read_setting
 
-__all__ = ("Blocks", "always", "blocks_of", "is_from", "never")
+__all__ = ("Blocks", "always", "blocks_of", "is_from", "never", "unless_patched")
 
 Blocks = Callable[[HttpRequest, Any], bool]
 """May the hook block now? Asked with the request and, for a response hook, the
@@ -67,6 +67,17 @@ def blocks_of(hook: Callable[..., Any]) -> Blocks:
 def is_from(function: Any, module: str) -> bool:
     """Tell whether a function was defined in ``module``, whatever its name says."""
     return getattr(function, "__globals__", {}).get("__name__") == module
+
+
+def unless_patched(function: Any, module: str) -> Any:
+    """Return a function to compare with later, to see whether a tool replaced it.
+
+    The same as to ask ``is_from`` each time, for a fifth of the price.
+
+    Returns:
+        The function; ``None``, which equals none, where it is not of ``module``.
+    """
+    return function if is_from(function, module) else None
 
 
 def _changes_class_of(method: MethodType) -> bool:

@@ -5,7 +5,7 @@ body and which policy. A look that fails, or that middleware overrules, is put
 right by the real one.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.http import HttpRequest
 from django.urls import ResolverMatch, get_resolver
@@ -13,30 +13,53 @@ from django.utils.translation import get_language
 
 from django_asgi_bridge.conf import read_setting
 from django_asgi_bridge.http.marks import Marks, marks_of
-from django_asgi_bridge.http.routes import routes_of
+from django_asgi_bridge.http.routes import copy_of, routes_of
 
 __all__ = ("Look", "look_at")
 
 
-class Look(NamedTuple):
+class Look:
     """What the early look at a URL found.
+
+    It is shared by all requests for a path that is remembered.
 
     Attributes:
         path_info: the path that was looked up.
         urlconf: the URLconf that it was looked up in.
         language: the active language where the URLconf has patterns that depend
             on it, else ``None``.
-        match: what it resolves to, ``None`` when it does not.
+        match: what it resolves to, ``None`` when it does not; not to be changed.
         marks: what is known of the view.
         policy: what becomes of the view when its client leaves.
     """
 
-    path_info: str
-    urlconf: Any
-    language: str | None
-    match: ResolverMatch | None
-    marks: Marks
-    policy: str
+    __slots__ = (
+        "_default_policy",
+        "_is_shared",
+        "language",
+        "marks",
+        "match",
+        "path_info",
+        "policy",
+        "urlconf",
+    )
+
+    def __init__(
+        self,
+        path_info: str,
+        urlconf: Any,
+        language: str | None,
+        match: ResolverMatch | None,
+        default_policy: str,
+    ) -> None:
+        self.path_info = path_info
+        self.urlconf = urlconf
+        self.language = language
+        self.match = match
+        self.marks = _NO_MARKS if match is None else marks_of(match.func)
+        self.policy = self.marks.policy or default_policy
+        self._default_policy = default_policy
+        self._is_shared = False
 
     def leads(self, path_info: str, urlconf: Any) -> bool:
         """Tell whether this was a look at that path in that URLconf."""
@@ -52,6 +75,11 @@ class Look(NamedTuple):
             and (self.language is None or self.language == get_language())
         )
 
+    def take_match(self) -> ResolverMatch | None:
+        """Return the match as a request's own, to do with as it likes."""
+        match = self.match
+        return copy_of(match) if match is not None and self._is_shared else match
+
 
 def look_at(path_info: str, urlconf: Any, default_policy: str) -> Look:
     """Find out which view ``path_info`` seems to lead to.
@@ -64,14 +92,17 @@ def look_at(path_info: str, urlconf: Any, default_policy: str) -> Look:
     language = None
     try:
         routes = routes_of(get_resolver(urlconf))
+        known: Look | None = routes.recall(path_info)
+        if known is not None and known._default_policy == default_policy:
+            return known
         language = get_language() if routes.depends_on_language else None
-        match = routes.resolve(path_info)
+        match = routes.resolver.resolve(path_info)
     except Exception:
         # Not found, or an error that the real look will meet in its place.
-        return Look(path_info, urlconf, language, None, _NO_MARKS, default_policy)
-    marks = marks_of(match.func)
-    policy = marks.policy or default_policy
-    return Look(path_info, urlconf, language, match, marks, policy)
+        return Look(path_info, urlconf, language, None, default_policy)
+    look = Look(path_info, urlconf, language, match, default_policy)
+    look._is_shared = routes.remember(path_info, match, look)
+    return look
 
 
 _NO_MARKS = Marks()

@@ -5,8 +5,9 @@ They set an attribute and return the view as it is; ``functools.wraps`` and
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, TypeVar
 
 from django_asgi_bridge.http.djangos import iscoroutinefunction
 
@@ -73,7 +74,8 @@ def on_disconnect(policy: Policy) -> Callable[[View], View]:
     return mark
 
 
-class Marks(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Marks:
     """What is known of a view before it runs.
 
     Attributes:

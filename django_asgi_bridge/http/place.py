@@ -10,18 +10,21 @@ from django.urls import base as django_urls
 from django.urls import set_script_prefix, set_urlconf
 
 from django_asgi_bridge.conf import read_setting
+from django_asgi_bridge.protocol.request import split_path
 from django_asgi_bridge.threads.locals import LocalView
 
-__all__ = ("script_prefix", "use_script_prefix", "use_urlconf")
+__all__ = ("mounted_path", "use_script_prefix", "use_urlconf")
 
 _prefixes = LocalView(vars(django_urls)["_prefixes"])
 _urlconfs = LocalView(vars(django_urls)["_urlconfs"])
 
 
-def script_prefix(scope: Mapping[str, Any]) -> str:
-    """Return where the site is mounted, ``""`` at the root."""
+def mounted_path(scope: Mapping[str, Any]) -> tuple[str, str]:
+    """Return where the site is mounted, ``""`` at the root, and the path from there."""
     forced: str | None = read_setting("FORCE_SCRIPT_NAME")
-    return forced or scope.get("root_path") or ""
+    prefix: str = forced or scope.get("root_path") or ""
+    path: str = scope["path"]
+    return split_path(path, prefix) if prefix else ("", path)
 
 
 def use_script_prefix(prefix: str) -> None:

@@ -12,17 +12,18 @@ from django.core.exceptions import BadRequest
 from django.core.handlers.asgi import ASGIRequest as DjangoASGIRequest
 from django.http import QueryDict
 from django.http.multipartparser import MultiPartParserError
+from django.utils.functional import cached_property
 
 from django_asgi_bridge.conf import django_settings as settings
 from django_asgi_bridge.http import extensions
-from django_asgi_bridge.http.body import IncomingBody
-from django_asgi_bridge.http.place import script_prefix
+from django_asgi_bridge.http.body import IncomingBody, has_header
+from django_asgi_bridge.http.place import mounted_path
 from django_asgi_bridge.protocol.multipart import FormEdges
 from django_asgi_bridge.protocol.request import (
-    meta_from_headers,
+    put_headers,
+    query_of,
     server_name_port,
     server_protocol,
-    split_path,
 )
 
 __all__ = ("ASGIRequest",)
@@ -46,47 +47,74 @@ class ASGIRequest(DjangoASGIRequest):
         BadRequest: the content type is unreasonable.
     """
 
+    _keeps_meta = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Note whether a subclass has a META of its own, which has to be set."""
+        super().__init_subclass__(**kwargs)
+        cls._keeps_meta = cls.META is not ASGIRequest.META
+
     def __init__(self, scope: Any, body_file: Any) -> None:
         self.scope = scope
         self._post_parse_error = False
         self._read_started = False
         self.resolver_match = None
         self.path = scope["path"]
-        self.script_name = script_prefix(scope)
-        _, self.path_info = split_path(self.path, self.script_name)
+        self.script_name, self.path_info = mounted_path(scope)
         self.method = scope["method"].upper()
-        query = scope.get("query_string", "")
-        if isinstance(query, bytes):
-            query = query.decode()
-        meta = {
-            "REQUEST_METHOD": self.method,
-            "QUERY_STRING": query,
-            "SCRIPT_NAME": self.script_name,
-            "PATH_INFO": self.path_info,
+        self._stream = body_file
+        if scope.get("query_string"):
+            # What is wrong with it is answered with 400 before anybody asks for META.
+            query_of(scope)
+        if self._keeps_meta:
+            self.META = self._read_meta()
+        if has_header(scope, b"content-type"):
+            if len(self.META.get("CONTENT_TYPE", "")) > _MAX_CONTENT_TYPE:
+                raise BadRequest(
+                    "the Content-Type header is longer than "
+                    f"{_MAX_CONTENT_TYPE} characters"
+                )
+            self._set_content_type_params(self.META)  # type: ignore[attr-defined]  # private
+        else:
+            self.content_type, self.content_params = "", {}
+
+    @cached_property
+    def META(self) -> dict[str, Any]:  # type: ignore[override]  # noqa: N802 - Django's name
+        """The headers and what WSGI says of a request; see ``HttpRequest.META``.
+
+        Made when it is asked for: many views never do.
+        """
+        return self._read_meta()
+
+    def _read_meta(self) -> dict[str, Any]:
+        # All from the scope: middleware may have changed the request by now.
+        scope = self.scope
+        script_name, path_info = mounted_path(scope)
+        scheme = scope.get("scheme") or "http"
+        name, port = server_name_port(scope.get("server"), scheme)
+        meta: dict[str, Any] = {
+            "REQUEST_METHOD": scope["method"].upper(),
+            "QUERY_STRING": query_of(scope),
+            "SCRIPT_NAME": script_name,
+            "PATH_INFO": path_info,
             "SERVER_PROTOCOL": server_protocol(scope.get("http_version", "1.1")),
+            "SERVER_NAME": name,
+            "SERVER_PORT": port,
             "wsgi.multithread": True,
             "wsgi.multiprocess": True,
-            "wsgi.url_scheme": scope.get("scheme") or "http",
+            "wsgi.url_scheme": scheme,
         }
         client = scope.get("client")
         if client:
             meta["REMOTE_ADDR"] = meta["REMOTE_HOST"] = client[0]
             meta["REMOTE_PORT"] = client[1]
-        meta["SERVER_NAME"], meta["SERVER_PORT"] = server_name_port(
-            scope.get("server"), meta["wsgi.url_scheme"]
-        )
-        meta.update(meta_from_headers(scope.get("headers") or ()))
-        self.META = meta
-        if "CONTENT_TYPE" in meta:
-            if len(meta["CONTENT_TYPE"]) > _MAX_CONTENT_TYPE:
-                raise BadRequest(
-                    "the Content-Type header is longer than "
-                    f"{_MAX_CONTENT_TYPE} characters"
-                )
-            self._set_content_type_params(meta)  # type: ignore[attr-defined]  # private
-        else:
-            self.content_type, self.content_params = "", {}
-        self._stream = body_file
+        put_headers(meta, scope.get("headers") or ())
+        return meta
+
+    def __getstate__(self) -> object:
+        """Return the state with META in it: copies share it."""
+        _ = self.META
+        return super().__getstate__()
 
     @property
     def environ(self) -> dict[str, Any]:

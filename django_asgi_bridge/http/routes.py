@@ -14,14 +14,15 @@ from typing import Any
 from django.urls import ResolverMatch, URLPattern, URLResolver, converters
 from django.urls.resolvers import LocalePrefixPattern, RegexPattern, RoutePattern
 
-from django_asgi_bridge.http.hooks import is_from
+from django_asgi_bridge.http.hooks import unless_patched
 
-__all__ = ("Routes", "routes_of")
+__all__ = ("Routes", "copy_of", "routes_of")
 
 MAX_REMEMBERED = 1024
 """Routes of a URLconf that are remembered; larger sites have others to look up."""
 
-_DJANGOS = "django.urls.resolvers"
+# Monitoring tools watch this method to name what they see.
+_DJANGOS = unless_patched(URLResolver.resolve, "django.urls.resolvers")
 
 
 class Routes:
@@ -44,34 +45,39 @@ class Routes:
         nodes = list(_walk(self.resolver))
         self.depends_on_language = any(_is_translated(each.pattern) for each in nodes)
         is_known = not self.depends_on_language and all(map(_is_plain, nodes))
-        self._remembered: dict[str, ResolverMatch] | None = {} if is_known else None
+        self._remembered: dict[str, Any] | None = {} if is_known else None
         self._lists: list[Any] = [
             each.url_patterns for each in nodes if isinstance(each, URLResolver)
         ]
         self._lengths = [len(each) for each in self._lists]
 
-    def resolve(self, path: str) -> ResolverMatch:
-        """Return the match of a path; the caller's own, to do with as it likes.
-
-        Raises:
-            Resolver404: no route leads there.
-        """
+    def recall(self, path: str) -> Any:
+        """Return what was remembered of a path, ``None`` where that does not hold."""
         # Somebody may have added patterns.
-        if [len(each) for each in self._lists] != self._lengths:
+        if [*map(len, self._lists)] != self._lengths:
             self._learn()
-        # Monitoring tools watch Django's method to name what they see.
+        if self._remembered is None or URLResolver.resolve is not _DJANGOS:
+            return None
+        return self._remembered.get(path)
+
+    def remember(self, path: str, match: ResolverMatch, found: Any) -> bool:
+        """Keep ``found`` for ``recall``, if nothing but the path decides on it.
+
+        Args:
+            match: where the path leads.
+
+        Returns:
+            Whether it was kept.
+        """
         remembered = self._remembered
-        if remembered is None or not is_from(URLResolver.resolve, _DJANGOS):
-            return self.resolver.resolve(path)
-        match = remembered.get(path)
-        if match is None:
-            match = self.resolver.resolve(path)
-            if match.args or match.kwargs or type(match) is not ResolverMatch:
-                return match
-            if len(remembered) >= MAX_REMEMBERED:
-                remembered.clear()
-            remembered[path] = match
-        return _copy(match)
+        if remembered is None or URLResolver.resolve is not _DJANGOS:
+            return False
+        if match.args or match.kwargs or not _can_copy(match):
+            return False
+        if len(remembered) >= MAX_REMEMBERED:
+            remembered.clear()
+        remembered[path] = found
+        return True
 
 
 @lru_cache(maxsize=16)
@@ -80,16 +86,34 @@ def routes_of(resolver: URLResolver) -> Routes:
     return Routes(resolver)
 
 
-def _copy(match: ResolverMatch) -> ResolverMatch:
-    copy = ResolverMatch.__new__(ResolverMatch)
-    state = vars(copy)
-    state.update(vars(match))
-    state["kwargs"] = {}
-    state["captured_kwargs"] = {}
-    state["extra_kwargs"] = {}
-    state["app_names"] = match.app_names.copy()
-    state["namespaces"] = match.namespaces.copy()
-    return copy
+def copy_of(match: Any) -> ResolverMatch:
+    """Return the match of a route without arguments, to do with as one likes."""
+    copy: Any = ResolverMatch.__new__(ResolverMatch)
+    # One by one: to update the dictionary of a new object takes three times as long.
+    copy.func = match.func
+    copy.args = match.args
+    copy.kwargs = {}
+    copy.url_name = match.url_name
+    copy.route = match.route
+    copy.tried = match.tried
+    copy.captured_kwargs = {}
+    copy.extra_kwargs = {}
+    copy.app_names = match.app_names.copy()
+    copy.app_name = match.app_name
+    copy.namespaces = match.namespaces.copy()
+    copy.namespace = match.namespace
+    copy._func_path = match._func_path
+    copy.view_name = match.view_name
+    made: ResolverMatch = copy
+    return made
+
+
+def _can_copy(match: ResolverMatch) -> bool:
+    """Tell whether it has no more attributes than are known here."""
+    return (
+        type(match) is ResolverMatch
+        and vars(copy_of(match)).keys() == vars(match).keys()
+    )
 
 
 def _walk(resolver: URLResolver) -> Iterator[URLResolver | URLPattern]:

@@ -13,8 +13,8 @@ from django.urls.exceptions import Resolver404
 from django_asgi_bridge.auth import AuthMiddleware
 from django_asgi_bridge.conf import get_config
 from django_asgi_bridge.exceptions import PoolBusy
-from django_asgi_bridge.http.place import script_prefix, use_script_prefix
-from django_asgi_bridge.protocol.request import Refusal, check_request, split_path
+from django_asgi_bridge.http.place import mounted_path, use_script_prefix
+from django_asgi_bridge.protocol.request import Refusal, check_request
 from django_asgi_bridge.routing.urlconf import current_urlconf
 from django_asgi_bridge.security.websocket import SameOriginValidator
 from django_asgi_bridge.sessions import CookieMiddleware, SessionMiddleware
@@ -53,8 +53,7 @@ class WebSocketSite:
         if refusal is not None:
             logger.warning("WebSocket refused: %s", refusal.reason)
             return await refuse(scope, receive, send, status=refusal.status)
-        prefix = script_prefix(scope)
-        _, path_info = split_path(scope["path"], prefix)
+        prefix, path_info = mounted_path(scope)
         try:
             match = current_urlconf().resolve(path_info)
         except Resolver404:

@@ -1,14 +1,16 @@
 """What is remembered of a URLconf, and what is asked of Django each time."""
 
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import pytest
 from django.http import HttpResponse
 from django.urls import (
-    Resolver404,
+    ResolverMatch,
     URLResolver,
     converters,
+    get_resolver,
     include,
     path,
     re_path,
@@ -18,7 +20,8 @@ from django.urls.resolvers import RegexPattern
 from django.utils.translation import gettext_lazy
 
 from django_asgi_bridge.http import routes
-from django_asgi_bridge.http.routes import Routes
+from django_asgi_bridge.http.look import look_at
+from django_asgi_bridge.http.routes import Routes, routes_of
 
 
 def view(request: Any, **kwargs: Any) -> HttpResponse:
@@ -53,14 +56,26 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-def routes_to(*patterns: Any) -> Routes:
-    """Return the routes of a URLconf with these patterns."""
-    return Routes(URLResolver(RegexPattern(r"^/"), list(patterns)))
+class Site:
+    """A URLconf with these patterns."""
+
+    def __init__(self, *patterns: Any) -> None:
+        self.urlconf: Any = ModuleType("urls_of_a_test")
+        self.urlconf.urlpatterns = list(patterns)
+
+    def resolve(self, path: str) -> ResolverMatch | None:
+        """Look where a path leads, as a request does."""
+        return look_at(path, self.urlconf, "cancel").take_match()
+
+    @property
+    def routes(self) -> Routes:
+        """What is known of it."""
+        return routes_of(get_resolver(self.urlconf))
 
 
 def test_routes_remember_where_a_path_leads(asked):
     """Django is asked once for a route without arguments, in includes too."""
-    known = routes_to(
+    known = Site(
         path("<int:number>/", view),
         path("notes/", include(([path("all/", view, name="all")], "notes"))),
     )
@@ -76,7 +91,7 @@ def test_routes_remember_where_a_path_leads(asked):
 
 def test_routes_hand_out_matches_that_share_nothing_that_changes():
     """What a middleware does to a match is not seen by the next request."""
-    known = routes_to(path("a/", view))
+    known = Site(path("a/", view))
     for _ in range(3):
         match = known.resolve("/a/")
         assert match.kwargs == match.captured_kwargs == match.extra_kwargs == {}
@@ -89,7 +104,7 @@ def test_routes_hand_out_matches_that_share_nothing_that_changes():
 
 def test_routes_ask_again_when_a_path_has_arguments(asked):
     """There is no end of such paths."""
-    known = routes_to(
+    known = Site(
         path("<slug:name>/", view), re_path(r"^(\d+)$", view), path("x", view, {"a": 1})
     )
     for each in ("/a/", "/1", "/x") * 2:
@@ -100,7 +115,7 @@ def test_routes_ask_again_when_a_path_has_arguments(asked):
 
 def test_routes_ask_again_when_a_converter_is_the_sites_own(moody, asked):
     """It may answer otherwise the next time, and another route would get the path."""
-    known = routes_to(path("<moody:name>/", view), path("a/b/", view))
+    known = Site(path("<moody:name>/", view), path("a/b/", view))
     for _ in range(2):
         known.resolve("/a/b/")
 
@@ -110,17 +125,17 @@ def test_routes_ask_again_when_a_converter_is_the_sites_own(moody, asked):
 def test_routes_ask_again_when_they_depend_on_the_language(asked):
     """A path that is translated leads elsewhere in another language."""
     route: Any = gettext_lazy("a/")
-    known = routes_to(path(route, view))
+    known = Site(path(route, view))
     for _ in range(2):
         known.resolve("/a/")
 
-    assert known.depends_on_language
+    assert known.routes.depends_on_language
     assert asked == ["/a/"] * 2
 
 
 def test_routes_ask_again_when_a_tool_watches_djangos_resolver(monkeypatch):
     """A tool that names requests by what they resolve to sees each of them."""
-    known = routes_to(path("a/", view))
+    known = Site(path("a/", view))
     known.resolve("/a/")
     seen = []
     original = URLResolver.resolve
@@ -136,6 +151,31 @@ def test_routes_ask_again_when_a_tool_watches_djangos_resolver(monkeypatch):
     assert seen == ["/a/"] * 2
 
 
+def test_a_remembered_look_is_one_for_all_requests():
+    """Nothing is found out anew, except under another policy for views."""
+    known = Site(path("a/", view), path("<int:number>/", view))
+
+    first = look_at("/a/", known.urlconf, "cancel")
+
+    assert look_at("/a/", known.urlconf, "cancel") is first
+    assert look_at("/a/", known.urlconf, "finish").policy == "finish"
+    assert look_at("/a/", known.urlconf, "cancel").policy == "cancel"
+    with_arguments = look_at("/1/", known.urlconf, "cancel")
+    assert with_arguments.take_match() is with_arguments.match
+
+
+def test_routes_remember_no_match_that_they_cannot_copy():
+    """A later Django may know more of it, or a tool may have put a note on it."""
+    known = Site(path("a/", view))
+    match: Any = known.routes.resolver.resolve("/a/")
+    assert known.routes.remember("/a/", match, "found")
+
+    match.noted = True
+
+    assert not known.routes.remember("/b/", match, "found")
+    assert (known.routes.recall("/a/"), known.routes.recall("/b/")) == ("found", None)
+
+
 def test_routes_notice_a_pattern_that_is_added():
     """A pattern that is put in front gets the path from then on."""
 
@@ -143,7 +183,7 @@ def test_routes_notice_a_pattern_that_is_added():
         return HttpResponse()
 
     inner = [path("b/", view)]
-    known = routes_to(path("a/", include(inner)))
+    known = Site(path("a/", include(inner)))
     assert known.resolve("/a/b/").func is view
 
     inner.insert(0, path("b/", other))
@@ -154,13 +194,12 @@ def test_routes_notice_a_pattern_that_is_added():
 def test_routes_remember_no_more_than_they_may(monkeypatch, asked):
     """A path that leads nowhere is not remembered, and a large site has its bound."""
     monkeypatch.setattr(routes, "MAX_REMEMBERED", 2)
-    known = routes_to(re_path("", view))
+    known = Site(re_path("", view))
     for each in "abcde":
         known.resolve(f"/{each}")
-        assert len(known._remembered or ()) <= 2
+        assert len(known.routes._remembered or ()) <= 2
 
-    nothing = routes_to()
+    nothing = Site()
     for _ in range(2):
-        with pytest.raises(Resolver404):
-            nothing.resolve("/a/")
-    assert not nothing._remembered
+        assert nothing.resolve("/a/") is None
+    assert not nothing.routes._remembered
