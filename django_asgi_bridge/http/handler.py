@@ -13,7 +13,7 @@ import asyncio
 import contextvars
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -307,7 +307,7 @@ class ASGIHandler(DjangoASGIHandler):
         if not is_from(django_base.BaseHandler.get_response_async, _BASE):
             return await super().get_response_async(request)
         use_urlconf(read_setting("ROOT_URLCONF"))
-        response: Response = await self._dispatch(request)
+        response: Response = await self._walk(request, exchange)
         response._resource_closers.append(request.close)
         if response.status_code >= 400 and not answers.is_logged(response):
             lease = exchange_of(request).lease
@@ -315,8 +315,11 @@ class ASGIHandler(DjangoASGIHandler):
         return response
 
     async def _dispatch(self, request: Request) -> Response:
+        """Be what Django calls its middleware chain."""
+        return await self._walk(request, exchange_of(request))
+
+    def _walk(self, request: Request, exchange: Exchange) -> Awaitable[Response]:
         """Run the plan: in one trip where everything is sync."""
-        exchange = exchange_of(request)
         urlconf = getattr(request, "urlconf", None) or read_setting("ROOT_URLCONF")
         look = exchange.look
         if look is None or not look.leads(request.path_info, urlconf):
@@ -324,8 +327,8 @@ class ASGIHandler(DjangoASGIHandler):
             exchange.see(look_at(request.path_info, urlconf, policy))
         lease = exchange.lease
         if lease.is_direct and self.plan.is_whole_trip(exchange.is_sync_view):
-            return await lease.run(self._whole_trip, request, exchange)
-        return await self.plan.on_loop(request, 0, exchange)
+            return lease.run(self._whole_trip, request, exchange)
+        return self.plan.on_loop(request, 0, exchange)
 
     def _whole_trip(self, request: Request, exchange: Exchange) -> Response:
         """Do everything on the worker, and end the lease where that is all."""
