@@ -9,7 +9,7 @@ trip.
 """
 
 import contextvars
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig
@@ -22,10 +22,11 @@ from django_asgi_bridge.http.contracts import Dispatcher
 from django_asgi_bridge.http.djangos import Request, Response
 from django_asgi_bridge.http.exchange import Exchange, exchange_of
 from django_asgi_bridge.http.extensions import is_disconnected
-from django_asgi_bridge.http.hooks import always, never
+from django_asgi_bridge.http.hooks import always
 from django_asgi_bridge.http.layers import Kind, Layer
 from django_asgi_bridge.http.lifecycle import closes_inline, finishes_inline
 from django_asgi_bridge.http.views import ViewStep
+from django_asgi_bridge.http.ways import Step, come_out, go_in, way_from
 from django_asgi_bridge.threads import PINS_NOTHING, PINS_STATE, drive
 
 __all__ = ("Plan", "convert")
@@ -53,6 +54,8 @@ class Plan:
             (i for i, layer in enumerate(layers) if layer.kind is Kind.ASYNC),
             default=-1,
         )
+        # By the number of the layer that a walk starts from.
+        self.ways = tuple(way_from(self.layers, i) for i in range(len(layers) + 1))
         self.view = ViewStep(self.handler, [layer.instance for layer in layers])
 
     def is_whole_trip(self, is_sync_view: bool) -> bool:
@@ -61,55 +64,38 @@ class Plan:
         It does where all is sync, and where the outermost middleware is sync-only:
         that one holds its worker until the response anyway.
         """
-        if self.layers and self.layers[0].kind is Kind.SYNC:
+        if is_sync_view and self.last_async < 0:
             return True
-        return is_sync_view and self.last_async < 0
+        return bool(self.layers) and self.layers[0].kind is Kind.SYNC
 
     # The worker's walk.
 
     def on_worker(self, request: Request, first: int, exchange: Exchange) -> Response:
         """Answer ``request`` from layer ``first`` inwards, on this thread."""
-        layers = self.layers
-        response: Any = None
-        i = first
-        while i < len(layers):
-            layer = layers[i]
-            if layer.kind is not Kind.HOOKS:
-                try:
-                    if layer.kind is Kind.SYNC:
-                        response = layer.instance(request)
-                    else:
-                        response = exchange.call_async(layer.instance, request)
-                except Exception as error:
-                    response = convert(request, error)
-                break
-            i += 1
-            if layer.request_hook is not None:
-                try:
-                    response = layer.request_hook(request)
-                except Exception as error:
-                    response = convert(request, error)
-                    i -= 1
-                    break
-                if response:
-                    break
-        else:
+        way = self.ways[first]
+        outward = way.outward
+        for i, hook, _ in way.inward:
             try:
-                response = self.view.on_worker(request, exchange)
+                response = hook(request)
             except Exception as error:
                 response = convert(request, error)
-        return self._unwind(request, response, i, first)
-
-    def _unwind(self, request: Request, response: Any, top: int, bottom: int) -> Any:
-        """Call the response hooks of layers ``top - 1`` down to ``bottom``."""
-        for i in range(top - 1, bottom - 1, -1):
-            hook = self.layers[i].response_hook
-            if hook is not None:
-                try:
-                    response = hook(request, response)
-                except Exception as error:
-                    response = convert(request, error)
-        return response
+                outward = way.outward_from(i)
+                break
+            if response:
+                outward = way.outward_from(i + 1)
+                break
+        else:
+            inside = way.inside
+            try:
+                if inside is None:
+                    response = self.view.on_worker(request, exchange)
+                elif inside.kind is Kind.SYNC:
+                    response = inside.instance(request)
+                else:
+                    response = exchange.call_async(inside.instance, request)
+            except Exception as error:
+                response = convert(request, error)
+        return _unwind(request, response, outward)
 
     # The event loop's walk.
 
@@ -117,50 +103,34 @@ class Plan:
         self, request: Request, first: int, exchange: Exchange
     ) -> Response:
         """Answer ``request`` from layer ``first`` inwards, on the event loop."""
-        layers = self.layers
-        end = len(layers)
-        trip_at = self.last_async + 1 if exchange.is_sync_view else end + 1
-        response: Any = None
+        if exchange.is_sync_view and first > self.last_async:
+            return await exchange.lease.run(
+                self._last_trip, request, first, exchange, is_leavable=True
+            )
         i = first
         while True:
-            if i >= trip_at:
-                response = await exchange.lease.run(
-                    self._last_trip, request, i, exchange, is_leavable=True
-                )
+            way = self.ways[i]
+            i, response = go_in(request, way) if way.inward else (way.end, None)
+            if response is not None:
                 break
-            if i == end or layers[i].kind is Kind.ASYNC:
+            inside = way.inside
+            if i == way.end and (inside is None or inside.kind is Kind.ASYNC):
                 try:
-                    if i == end:
+                    if inside is None:
                         response = await self.view.on_loop(request, exchange)
                     else:
-                        response = await layers[i].instance(request)
+                        response = await inside.instance(request)
                 except Exception as error:
                     response = error
                 break
-            layer = layers[i]
-            blocks = layer.request_blocks
-            if layer.kind is Kind.SYNC or (
-                blocks is not never and blocks(request, None)
-            ):
-                last = self._last_blocking(i)
-                if layers[last].kind is Kind.SYNC:
-                    response = await exchange.lease.run(
-                        self.on_worker, request, i, exchange, is_leavable=True
-                    )
-                    break
-                pins = _pins(layers[i : last + 1], "request_blocks")
-                i, response, is_over = await exchange.lease.run(
-                    self._request_hooks, request, i, last, pins=pins
-                )
-            else:
-                i, response, is_over = self._request_hook(request, i)
+            i, response, is_over = await self._trip_in(request, i, exchange)
             if is_over:
                 break
-        if isinstance(response, Exception):
-            response = await _convert_on_loop(request, response, exchange)
-        if i == first:
-            return response
-        return await self._unwind_on_loop(request, response, i, first, exchange)
+        if i > first and not isinstance(response, Exception):
+            i, response = come_out(request, response, self.ways[first], i)
+        if i > first or isinstance(response, Exception):
+            return await self._trips_out(request, response, first, i, exchange)
+        return response
 
     def _last_trip(self, request: Request, first: int, exchange: Exchange) -> Response:
         """Make the trip of a sync view behind async middleware.
@@ -179,6 +149,21 @@ class Plan:
             exchange.lease.go_per_call()
         return response
 
+    async def _trip_in(
+        self, request: Request, first: int, exchange: Exchange
+    ) -> tuple[int, Any, bool]:
+        """Take what blocks into a trip: (layers entered, response, is over)."""
+        last = self._last_blocking(first)
+        if self.layers[last].kind is Kind.SYNC:
+            response = await exchange.lease.run(
+                self.on_worker, request, first, exchange, is_leavable=True
+            )
+            return first, response, True
+        pins = _pins(self.layers[first : last + 1], "request_blocks")
+        return await exchange.lease.run(
+            self._request_hooks, request, first, last, pins=pins
+        )
+
     def _last_blocking(self, first: int) -> int:
         """Return the last layer that the trip of layer ``first`` should include."""
         last = first
@@ -194,10 +179,9 @@ class Plan:
         self, request: Request, first: int, last: int
     ) -> tuple[int, Any, bool]:
         """Call request hooks on this thread: (layers entered, response, is over)."""
-        for i in range(first, last + 1):
-            hook = self.layers[i].request_hook
-            if hook is None:
-                continue
+        for i, hook, _ in self.ways[first].inward:
+            if i > last:
+                break
             try:
                 response = hook(request)
             except Exception as error:
@@ -206,57 +190,32 @@ class Plan:
                 return i + 1, response, True
         return last + 1, None, False
 
-    def _request_hook(self, request: Request, i: int) -> tuple[int, Any, bool]:
-        """Call one request hook inline; what it raises is its response."""
-        hook = self.layers[i].request_hook
-        if hook is None:
-            return i + 1, None, False
-        try:
-            response = hook(request)
-        except Exception as error:
-            return i, error, True
-        return i + 1, response, bool(response)
-
-    async def _unwind_on_loop(
-        self,
-        request: Request,
-        response: Any,
-        top: int,
-        bottom: int,
-        exchange: Exchange,
+    async def _trips_out(
+        self, request: Request, response: Any, first: int, top: int, exchange: Exchange
     ) -> Any:
-        i = top
-        while i > bottom:
-            i -= 1
-            layer = self.layers[i]
-            hook = layer.response_hook
-            if hook is None:
+        """Go on outwards from layer ``top - 1``, which blocks or has broken."""
+        way = self.ways[first]
+        while True:
+            if isinstance(response, Exception):
+                response = await _convert_on_loop(request, response, exchange)
+            top, response = come_out(request, response, way, top)
+            if isinstance(response, Exception):
                 continue
-            blocks = layer.response_blocks
-            if (
-                response is not None
-                and blocks is not never
-                and blocks(request, response)
-            ):
-                low = i
-                for k in range(i, bottom - 1, -1):
-                    if self.layers[k].response_blocks is always:
-                        low = k
-                response = await exchange.lease.run(
-                    self._unwind,
-                    request,
-                    response,
-                    i + 1,
-                    low,
-                    pins=_pins(self.layers[low : i + 1], "response_blocks"),
-                )
-                i = low
-                continue
-            try:
-                response = hook(request, response)
-            except Exception as error:
-                response = await _convert_on_loop(request, error, exchange)
-        return response
+            if top == first:
+                return response
+            low = top - 1
+            for i in range(low, first - 1, -1):
+                if self.layers[i].response_blocks is always:
+                    low = i
+            hooks = [step for step in way.outward_from(top) if step[0] >= low]
+            response = await exchange.lease.run(
+                _unwind,
+                request,
+                response,
+                hooks,
+                pins=_pins(self.layers[low:top], "response_blocks"),
+            )
+            top = low
 
     # What middleware is given as ``get_response``.
 
@@ -285,6 +244,16 @@ class Plan:
             return await drive(contextvars.copy_context(), answer)
 
         return get_response
+
+
+def _unwind(request: Request, response: Any, hooks: Iterable[Step]) -> Any:
+    """Call response hooks on this thread, from the innermost."""
+    for _, hook, _ in hooks:
+        try:
+            response = hook(request, response)
+        except Exception as error:
+            response = convert(request, error)
+    return response
 
 
 def convert(request: Request, error: Exception) -> Response:

@@ -6,7 +6,7 @@ for a worker and once for the event loop. What both decide stands in one place.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.http import HttpResponse
 from django.urls import ResolverMatch
@@ -16,10 +16,12 @@ from django_asgi_bridge.exceptions import PoolBusy
 from django_asgi_bridge.http.contracts import Dispatcher
 from django_asgi_bridge.http.djangos import Request, Response, iscoroutinefunction
 from django_asgi_bridge.http.exchange import Exchange
-from django_asgi_bridge.http.hooks import always, blocks_of, is_from
+from django_asgi_bridge.http.hooks import Blocks, always, blocks_of, is_from
 from django_asgi_bridge.threads import PINS_NOTHING, PINS_STATE
 
-__all__ = ("ViewStep",)
+__all__ = ("ViewHook", "ViewStep")
+
+_BASE = "django.core.handlers.base"
 
 
 class ViewStep:
@@ -33,13 +35,11 @@ class ViewStep:
 
     def __init__(self, handler: Dispatcher, instances: Sequence[Any]) -> None:
         self.handler = handler
-        self.view_hooks = _methods(instances, "process_view")
+        self.view_hooks = tuple(map(_view_hook, _methods(instances, "process_view")))
         self.template_hooks = _methods(instances[::-1], "process_template_response")
         self.exception_hooks = _methods(instances[::-1], "process_exception")
-        self.view_blocks = tuple(blocks_of(hook) for hook in self.view_hooks)
-        self.async_view_hooks = tuple(
-            iscoroutinefunction(hook) for hook in self.view_hooks
-        )
+        own_check = type(handler).check_response
+        self._djangos_check = own_check if is_from(own_check, _BASE) else None
 
     def on_worker(self, request: Request, exchange: Exchange) -> Any:
         """Resolve and answer ``request`` on this thread."""
@@ -48,8 +48,11 @@ class ViewStep:
         callback, args, kwargs = _parts(handler.resolve_request(request))
         response: Any = None
         for hook in self.view_hooks:
-            call = _blocking(hook, call_async)
-            response = call(request, callback, args, kwargs)
+            response = (
+                call_async(hook.call, request, callback, args, kwargs)
+                if hook.is_async
+                else hook.call(request, callback, args, kwargs)
+            )
             if response:
                 break
         if response is None:
@@ -62,18 +65,14 @@ class ViewStep:
                 response = self._exception_response(error, request, call_async)
         # Closed at the end even if a cancellation keeps it from being sent.
         exchange.note(response)
-        if self._needs_no_check(response):
+        is_check_djangos = type(handler).check_response is self._djangos_check
+        if is_check_djangos and type(response) is HttpResponse:
+            # Nothing can be wrong with it, and nothing is to be rendered.
             return response
         handler.check_response(response, callback)
         if callable(getattr(response, "render", None)):
             response = self._render(request, response, call_async)
         return response
-
-    def _needs_no_check(self, response: object) -> bool:
-        """Tell whether nothing can be wrong with it, and nothing is to be rendered."""
-        return type(response) is HttpResponse and is_from(
-            type(self.handler).check_response, "django.core.handlers.base"
-        )
 
     def _exception_response(
         self, error: Exception, request: Request, call_async: Callable[..., Any]
@@ -110,10 +109,15 @@ class ViewStep:
         lease = exchange.lease
         callback, args, kwargs = _parts(handler.resolve_request(request))
         response: Any = None
-        if self.view_hooks:
-            response = await self._view_hooks_on_loop(
-                request, callback, args, kwargs, exchange
-            )
+        for i, hook in enumerate(self.view_hooks):
+            if hook.is_async or hook.blocks(request, callback):
+                response = await self._view_hooks_on_loop(
+                    i, (request, callback, args, kwargs), exchange
+                )
+                break
+            response = hook.call(request, callback, args, kwargs)
+            if response:
+                break
         if response is None:
             view = handler.make_view_atomic(callback)
             try:
@@ -133,16 +137,13 @@ class ViewStep:
                     self._exception_response, error, request, exchange.call_async
                 )
         exchange.note(response)
-        if self._needs_no_check(response):
+        is_check_djangos = type(handler).check_response is self._djangos_check
+        if is_check_djangos and type(response) is HttpResponse:
+            # Nothing can be wrong with it, and nothing is to be rendered.
             return response
         handler.check_response(response, callback)
         if callable(getattr(response, "render", None)):
-            if not self.template_hooks and iscoroutinefunction(response.render):
-                response = await self._render_on_loop(request, response, exchange)
-            else:
-                response = await lease.run(
-                    self._render, request, response, exchange.call_async
-                )
+            response = await self._render_on_loop(request, response, exchange)
         if asyncio.iscoroutine(response):
             raise RuntimeError("Response is still a coroutine.")
         return response
@@ -151,6 +152,10 @@ class ViewStep:
         self, request: Request, response: Response, exchange: Exchange
     ) -> Any:
         lease = exchange.lease
+        if self.template_hooks or not iscoroutinefunction(response.render):
+            return await lease.run(
+                self._render, request, response, exchange.call_async
+            )
         try:
             return await response.render()
         except Exception as error:
@@ -161,54 +166,70 @@ class ViewStep:
             )
 
     async def _view_hooks_on_loop(
-        self,
-        request: Request,
-        callback: Any,
-        args: Any,
-        kwargs: Any,
-        exchange: Exchange,
+        self, first: int, arguments: tuple[Any, ...], exchange: Exchange
     ) -> Any:
-        i = 0
+        """Call the view hooks from the first one that waits or blocks."""
+        response: Any = None
+        i = first
         while i < len(self.view_hooks):
             hook = self.view_hooks[i]
-            if self.async_view_hooks[i]:
-                last = i
-                response = await hook(request, callback, args, kwargs)
-            elif self.view_blocks[i](request, callback):
+            last = i
+            if hook.is_async:
+                response = await hook.call(*arguments)
+            elif hook.blocks(*arguments[:2]):
                 last = self._last_blocking_view_hook(i)
+                hooks = self.view_hooks[i : last + 1]
+                is_unknown = any(each.blocks is always for each in hooks)
                 response = await exchange.lease.run(
-                    self._view_hooks_on_worker,
-                    (i, last),
-                    (request, callback, args, kwargs),
-                    pins=(
-                        PINS_STATE
-                        if always in self.view_blocks[i : last + 1]
-                        else PINS_NOTHING
-                    ),
+                    _call_view_hooks,
+                    hooks,
+                    arguments,
+                    pins=PINS_STATE if is_unknown else PINS_NOTHING,
                 )
             else:
-                last = i
-                response = hook(request, callback, args, kwargs)
+                response = hook.call(*arguments)
             if response:
-                return response
+                break
             i = last + 1
-        return None
+        return response
 
     def _last_blocking_view_hook(self, first: int) -> int:
         last = first
         for i in range(first, len(self.view_hooks)):
-            if self.async_view_hooks[i]:
+            hook = self.view_hooks[i]
+            if hook.is_async:
                 break
-            if self.view_blocks[i] is always:
+            if hook.blocks is always:
                 last = i
         return last
 
-    def _view_hooks_on_worker(self, span: tuple[int, int], arguments: Any) -> Any:
-        for hook in self.view_hooks[span[0] : span[1] + 1]:
-            response = hook(*arguments)
-            if response:
-                return response
-        return None
+
+class ViewHook(NamedTuple):
+    """A ``process_view``.
+
+    Attributes:
+        call: the method.
+        blocks: may it block?
+        is_async: it is a coroutine function.
+    """
+
+    call: Callable[..., Any]
+    blocks: Blocks
+    is_async: bool
+
+
+def _view_hook(method: Callable[..., Any]) -> ViewHook:
+    return ViewHook(method, blocks_of(method), iscoroutinefunction(method))
+
+
+def _call_view_hooks(hooks: Sequence[ViewHook], arguments: tuple[Any, ...]) -> Any:
+    """Call view hooks on this thread until one answers."""
+    response: Any = None
+    for hook in hooks:
+        response = hook.call(*arguments)
+        if response:
+            break
+    return response
 
 
 def _parts(match: Any) -> tuple[Any, Any, Any]:

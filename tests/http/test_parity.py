@@ -28,7 +28,7 @@ from django.test import override_settings
 from django.utils import timezone
 from django.utils.deprecation import MiddlewareMixin
 
-from django_asgi_bridge.http import answers, hooks, layers, look, plan
+from django_asgi_bridge.http import answers, hooks, layers, look, plan, ways
 from django_asgi_bridge.http import views as view_step
 from django_asgi_bridge.http.handler import ASGIHandler
 from tests.http import views
@@ -274,21 +274,12 @@ def _order_of_layers_is_reversed(patch: pytest.MonkeyPatch) -> None:
 
 def _unwinding_starts(offset: int) -> Callable[[pytest.MonkeyPatch], None]:
     def remove(patch: pytest.MonkeyPatch) -> None:
-        for name in ("_unwind", "_unwind_on_loop"):
-            original = getattr(plan.Plan, name)
+        original = ways.Way.outward_from
 
-            def unwind(
-                self: Any,
-                request: Any,
-                response: Any,
-                top: int,
-                *rest: Any,
-                original: Any = original,
-            ) -> Any:
-                top = min(max(top + offset, 0), len(self.layers))
-                return original(self, request, response, top, *rest)
+        def outward_from(self: Any, top: int) -> Any:
+            return original(self, top + offset)
 
-            patch.setattr(plan.Plan, name, unwind)
+        patch.setattr(ways.Way, "outward_from", outward_from)
 
     return remove
 
@@ -301,27 +292,21 @@ def _errors_are_converted_outside_only(patch: pytest.MonkeyPatch) -> None:
 
 
 def _a_breaking_hook_sees_its_response(patch: pytest.MonkeyPatch) -> None:
-    for name in ("_request_hook", "_request_hooks"):
-        original = getattr(plan.Plan, name)
+    def go_in(request: Any, way: Any) -> Any:
+        i, response = original(request, way)
+        return i + isinstance(response, Exception), response
 
-        def hooks(
-            self: Any, request: Any, first: int, *last: int, original: Any = original
-        ) -> Any:
-            _, response, is_over = original(self, request, first, *last)
-            return [*last, first][0] + 1, response, is_over
-
-        patch.setattr(plan.Plan, name, hooks)
+    original = ways.go_in
+    _everywhere(patch, "go_in", go_in)
 
 
 def _early_answers_do_not_end(patch: pytest.MonkeyPatch) -> None:
-    for name in ("_request_hook", "_request_hooks"):
-        original = getattr(plan.Plan, name)
+    def go_in(request: Any, way: Any) -> Any:
+        i, _ = original(request, way)
+        return i, None
 
-        def hooks(self: Any, *args: Any, original: Any = original) -> Any:
-            i, response, _ = original(self, *args)
-            return i, response, False
-
-        patch.setattr(plan.Plan, name, hooks)
+    original = ways.go_in
+    _everywhere(patch, "go_in", go_in)
 
 
 def _view_step_without(**changed: Any) -> Callable[[pytest.MonkeyPatch], None]:
@@ -416,15 +401,17 @@ RULES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     ),
     "an early answer ends the way in": (_early_answers_do_not_end, "AnswersRequest"),
     "view hooks are called": (
-        _view_step_without(view_hooks=_nothing, view_blocks=_nothing),
+        _view_step_without(view_hooks=_nothing),
         "View",
     ),
     "view hooks from outside in": (
-        _view_step_without(view_hooks=_reversed, view_blocks=_reversed),
+        _view_step_without(view_hooks=_reversed),
         "EveryHookInside",
     ),
     "view hooks may block": (
-        _view_step_without(view_blocks=lambda each: (hooks.never,) * len(each)),
+        _view_step_without(
+            view_hooks=lambda each: [hook._replace(blocks=hooks.never) for hook in each]
+        ),
         "EveryHook",
     ),
     "exception hooks are called": (

@@ -6,7 +6,7 @@ the request's course is told apart: the minimum, and what adds to it.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,10 +19,11 @@ from django_asgi_bridge.conf import django_settings as settings
 from django_asgi_bridge.conf import get_config
 from django_asgi_bridge.http.djangos import iscoroutinefunction
 from django_asgi_bridge.http.handler import ASGIHandler
-from django_asgi_bridge.http.hooks import Blocks, always, blocks_of, never
+from django_asgi_bridge.http.hooks import Blocks, always, never
 from django_asgi_bridge.http.layers import Kind, Layer
 from django_asgi_bridge.http.marks import marks_of
 from django_asgi_bridge.http.plan import Plan
+from django_asgi_bridge.http.views import ViewHook
 
 __all__ = ("REASONS", "Explanation", "Step", "explain")
 
@@ -183,9 +184,9 @@ class _Walk:
             self._step("404", "", trip, "the URL resolves to no view")
             return
         for hook in self.plan.view.view_hooks:
-            is_async = iscoroutinefunction(hook)
-            why = "a coroutine: the worker waits" if is_async else _why(blocks_of(hook))
-            self._step(*_hook_name(hook), None if is_async else trip, why)
+            is_async = hook.is_async
+            why = "a coroutine: the worker waits" if is_async else _why(hook.blocks)
+            self._step(*_hook_name(hook.call), None if is_async else trip, why)
         if self.result.is_async:
             why = "async: awaited on the event loop, the worker waits"
             self._step(str(self.result.view), "view", None, why)
@@ -258,9 +259,9 @@ class _Walk:
         hooks = self.plan.view.view_hooks
         i = 0
         while i < len(hooks):
-            blocks = blocks_of(hooks[i])
-            name, called = _hook_name(hooks[i])
-            if iscoroutinefunction(hooks[i]):
+            blocks = hooks[i].blocks
+            name, called = _hook_name(hooks[i].call)
+            if hooks[i].is_async:
                 self._step(name, called, None, "a coroutine: awaited")
             elif not blocks(self.request, self.view):
                 self._step(name, called, None, _why_inline(blocks))
@@ -269,7 +270,7 @@ class _Walk:
                 last = _last_view_hook(hooks, i)
                 trip = self._trip()
                 for hook in hooks[i : last + 1]:
-                    self._step(*_hook_name(hook), trip, _why(blocks_of(hook)))
+                    self._step(*_hook_name(hook.call), trip, _why(hook.blocks))
                 i = last
             i += 1
         if get_config().resolve_user or marks_of(self.view).resolves_user:
@@ -324,12 +325,12 @@ def _last_together(layers: Sequence[Layer], first: int) -> int:
     return last
 
 
-def _last_view_hook(hooks: Sequence[Callable[..., Any]], first: int) -> int:
+def _last_view_hook(hooks: Sequence[ViewHook], first: int) -> int:
     last = first
     for i in range(first, len(hooks)):
-        if iscoroutinefunction(hooks[i]):
+        if hooks[i].is_async:
             break
-        if blocks_of(hooks[i]) is always:
+        if hooks[i].blocks is always:
             last = i
     return last
 
