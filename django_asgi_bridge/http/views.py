@@ -153,9 +153,7 @@ class ViewStep:
     ) -> Any:
         lease = exchange.lease
         if self.template_hooks or not iscoroutinefunction(response.render):
-            return await lease.run(
-                self._render, request, response, exchange.call_async
-            )
+            return await lease.run(self._render, request, response, exchange.call_async)
         try:
             return await response.render()
         except Exception as error:

@@ -272,14 +272,37 @@ def _order_of_layers_is_reversed(patch: pytest.MonkeyPatch) -> None:
     )
 
 
+def _way_in(change: Callable[..., Any]) -> Callable[[pytest.MonkeyPatch], None]:
+    """Change what comes of request hooks that were called in a trip.
+
+    Hooks that are known to answer or to break inline are Django's own, and few.
+    """
+
+    def remove(patch: pytest.MonkeyPatch) -> None:
+        original = plan.Plan._request_hooks
+
+        def request_hooks(self: Any, request: Any, first: int, last: int) -> Any:
+            i, response, is_over = original(self, request, first, last)
+            return change(i, response, is_over, last)
+
+        patch.setattr(plan.Plan, "_request_hooks", request_hooks)
+
+    return remove
+
+
 def _unwinding_starts(offset: int) -> Callable[[pytest.MonkeyPatch], None]:
     def remove(patch: pytest.MonkeyPatch) -> None:
         original = ways.Way.outward_from
 
         def outward_from(self: Any, top: int) -> Any:
-            return original(self, top + offset)
+            # The event loop's walk goes on from what this returns, and would not end.
+            is_on_loop = asyncio._get_running_loop() is not None
+            return original(self, top if is_on_loop else top + offset)
 
         patch.setattr(ways.Way, "outward_from", outward_from)
+        _way_in(
+            lambda i, response, is_over, _: (i + offset * is_over, response, is_over)
+        )(patch)
 
     return remove
 
@@ -291,22 +314,12 @@ def _errors_are_converted_outside_only(patch: pytest.MonkeyPatch) -> None:
     _everywhere(patch, "convert", convert)
 
 
-def _a_breaking_hook_sees_its_response(patch: pytest.MonkeyPatch) -> None:
-    def go_in(request: Any, way: Any) -> Any:
-        i, response = original(request, way)
-        return i + isinstance(response, Exception), response
-
-    original = ways.go_in
-    _everywhere(patch, "go_in", go_in)
+_a_breaking_hook_sees_its_response = _way_in(
+    lambda _, response, is_over, last: (last + 1, response, is_over)
+)
 
 
-def _early_answers_do_not_end(patch: pytest.MonkeyPatch) -> None:
-    def go_in(request: Any, way: Any) -> Any:
-        i, _ = original(request, way)
-        return i, None
-
-    original = ways.go_in
-    _everywhere(patch, "go_in", go_in)
+_early_answers_do_not_end = _way_in(lambda i, response, *_: (i, response, False))
 
 
 def _view_step_without(**changed: Any) -> Callable[[pytest.MonkeyPatch], None]:
