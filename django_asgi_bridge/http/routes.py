@@ -35,7 +35,7 @@ class Routes:
         depends_on_language: some patterns differ from language to language.
     """
 
-    __slots__ = ("_lengths", "_lists", "_remembered", "depends_on_language", "resolver")
+    __slots__ = ("_remembered", "_sizes", "depends_on_language", "resolver")
 
     def __init__(self, resolver: URLResolver) -> None:
         self.resolver = resolver
@@ -46,16 +46,19 @@ class Routes:
         self.depends_on_language = any(_is_translated(each.pattern) for each in nodes)
         is_known = not self.depends_on_language and all(map(_is_plain, nodes))
         self._remembered: dict[str, Any] | None = {} if is_known else None
-        self._lists: list[Any] = [
-            each.url_patterns for each in nodes if isinstance(each, URLResolver)
+        self._sizes = [
+            (each.url_patterns, len(each.url_patterns))
+            for each in nodes
+            if isinstance(each, URLResolver)
         ]
-        self._lengths = [len(each) for each in self._lists]
 
     def recall(self, path: str) -> Any:
         """Return what was remembered of a path, ``None`` where that does not hold."""
-        # Somebody may have added patterns.
-        if [*map(len, self._lists)] != self._lengths:
-            self._learn()
+        for patterns, size in self._sizes:
+            if len(patterns) != size:
+                # Somebody added some, or took them away.
+                self._learn()
+                break
         if self._remembered is None or URLResolver.resolve is not _DJANGOS:
             return None
         return self._remembered.get(path)
