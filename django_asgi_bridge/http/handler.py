@@ -382,7 +382,12 @@ class ASGIHandler(DjangoASGIHandler):
         return await spool(pieces_of(receive))
 
 
-# Django's methods, and ours, as nobody replaced or overrode them.
-_GET_RESPONSE = django_base.BaseHandler.get_response_async
-_RUN_GET_RESPONSE = DjangoASGIHandler.run_get_response
+# Methods as nobody has replaced or overridden them. Of Django's, a tool may have
+# replaced one before this was imported: then there is none to compare with.
+_GET_RESPONSE: Any = django_base.BaseHandler.get_response_async
+if not is_from(_GET_RESPONSE, _BASE):
+    _GET_RESPONSE = None
+_RUN_GET_RESPONSE: Any = DjangoASGIHandler.run_get_response
+if not is_from(_RUN_GET_RESPONSE, _ASGI):
+    _RUN_GET_RESPONSE = None
 _SEND_RESPONSE = ASGIHandler.send_response
