@@ -86,13 +86,7 @@ def new_lease(
     pool = _pool or get_pool()
     if pool.is_closed:
         pool.reopen()
-    return Lease(
-        pool,
-        queue_timeout=config.queue_timeout,
-        detach_after=config.detach_after,
-        on_attach=on_attach,
-        on_detach=on_detach,
-    )
+    return Lease(pool, config.queue_timeout, config.detach_after, on_attach, on_detach)
 
 
 def new_handler_lease(*, is_refusable: bool = False) -> Lease:

@@ -1,7 +1,7 @@
 """Running a coroutine in a context of its own, with trips to a worker on the way.
 
 ``drive(context, coroutine)`` steps a coroutine inside ``context``, in the task
-that awaits it. When the coroutine awaits a ``Trip``, the driver leaves the
+that awaits it. When the coroutine awaits a ``TripJob``, the driver leaves the
 context and lets a worker thread enter that same ``Context`` object. So both
 sides share one context: what a sync middleware sets, the async view sees, a token
 made on one side is valid on the other, and nothing is copied.
@@ -31,34 +31,9 @@ from django_asgi_bridge.exceptions import PoolBusy
 from django_asgi_bridge.threads.hold import Hold
 from django_asgi_bridge.threads.jobs import ResumeJob, TripJob, take_over
 from django_asgi_bridge.threads.locals import rehome_locals
+from django_asgi_bridge.threads.waking import bell_of_loop
 
-__all__ = ("Trip", "detached_here", "detached_tasks", "drive")
-
-
-class Trip:
-    """Awaited by a driven coroutine: call ``fn`` on the lease's worker."""
-
-    __slots__ = ("args", "fn", "is_cleanup", "is_leavable", "lease", "pins")
-
-    def __init__(
-        self,
-        lease: Hold,
-        fn: Callable[..., Any],
-        args: tuple[Any, ...],
-        *,
-        pins: int,
-        is_cleanup: bool = False,
-        is_leavable: bool = False,
-    ) -> None:
-        self.lease = lease
-        self.fn = fn
-        self.args = args
-        self.pins = pins
-        self.is_cleanup = is_cleanup
-        self.is_leavable = is_leavable
-
-    def __await__(self) -> Generator["Trip", Any, Any]:
-        return (yield self)
+__all__ = ("detached_here", "detached_tasks", "drive")
 
 
 class _Left(BaseException):
@@ -66,13 +41,11 @@ class _Left(BaseException):
 
     def __init__(
         self,
-        lease: Hold,
         job: TripJob,
         cancelled: BaseException | None,
         nested: "asyncio.Task[None] | None" = None,
     ) -> None:
         super().__init__()
-        self.lease = lease
         self.job = job
         self.cancelled = cancelled
         self.nested = nested
@@ -119,7 +92,7 @@ def drive(
 
     Args:
         context: entered for each step of the coroutine and by its trips.
-        coroutine: it may await ``Trip`` objects, directly or further down.
+        coroutine: it may await ``TripJob`` objects, directly or further down.
         on_wait: called once, before the coroutine waits for the first time.
 
     Raises:
@@ -174,9 +147,8 @@ def _steps(
                 return stop.value
         value = None
         try:
-            if type(awaited) is Trip:
+            if type(awaited) is TripJob:
                 value = yield from _carry(context, awaited)
-                run(rehome_locals)
             else:
                 value = yield awaited
         except _Left as left:
@@ -204,94 +176,117 @@ def _context_without(
         rest = _in_background(_finish(context, coroutine, left))
         raise _Detached(rest) from None
     if left.job.context is not context:
-        _leave(left, left.lease.detach_after)
+        _leave(left, left.job.lease.detach_after)
         return context
     _leave(left, 0.0)
     context = context.copy()
-    context.run(rehome_locals)
+    context.run(rehome_locals, context)
     return context
 
 
-def _carry(context: contextvars.Context, trip: Trip) -> Generator[Any, Any, Any]:
+def _carry(context: contextvars.Context, job: TripJob) -> Generator[Any, Any, Any]:
     """Take a trip to the worker and return what it brings back."""
-    lease = trip.lease
+    lease = job.lease
     loop = asyncio.get_running_loop()
-    is_patient = trip.is_cleanup or lease.is_patient
-    inside = context.copy() if trip.is_leavable else context
-    job = TripJob(trip.fn, trip.args, inside, loop, trip.pins, is_patient)
+    job.bell = bell_of_loop(loop)
+    job.context = context.copy() if job.is_leavable else context
     job.waiter = loop.create_future()
     timer = None
-    if trip.is_cleanup:
+    error: BaseException | None = None
+    has_to_wait = lease.pool.submit(lease, job)
+    if job.is_cleanup:
         if lease.is_left():
             timer = loop.call_at(lease.patience_ends, _lose_patience, job)
-        lease.pool.submit(lease, job)
-    elif lease.pool.submit(lease, job) and lease.is_refusable:
-        timer = loop.call_later(lease.queue_timeout, _expire, lease, job)
+    elif has_to_wait and lease.is_refusable:
+        timer = loop.call_later(lease.queue_timeout, _expire, job)
     try:
-        cancelled = yield from _wait(lease, job, trip.is_leavable)
+        try:
+            yield from job.waiter
+        except asyncio.CancelledError as cancelled:
+            error = cancelled
+        if error is not None or not job.is_done:
+            error = yield from _wait(job, error)
+        if job.is_leavable:
+            context.run(take_over, job.context)
+        context.run(rehome_locals, context)
+        if error is None:
+            error = job.error
+        # Each refers to the other. Not in `finally`: a call that was left sets it later.
+        job.error = None
+        if error is not None:
+            raise error
+        return job.value
     finally:
         if timer is not None:
             timer.cancel()
-    if inside is not context:
-        context.run(take_over, inside)
-    if cancelled is not None:
-        raise cancelled
-    if job.error is not None:
-        try:
-            raise job.error
-        finally:
-            job.error = None
-    return job.value
+        # It refers to this frame.
+        error = None
 
 
 def _wait(
-    lease: Hold, job: TripJob, is_leavable: bool
+    job: TripJob, raised: BaseException | None
 ) -> Generator[Any, Any, BaseException | None]:
-    """Wait for a job's end, answer what it asks for; tell of a cancellation."""
+    """Wait for a job's end, answer what it asks for; tell of a cancellation.
+
+    Args:
+        raised: a cancellation that came already.
+    """
+    lease, loop = job.lease, job.bell.loop
     cancelled: BaseException | None = None
     patience: asyncio.TimerHandle | None = None
     try:
-        while not job.is_done:
-            try:
-                yield from job.waiter  # type: ignore[misc]
-            except asyncio.CancelledError as raised:
+        while True:
+            if raised is not None:
                 if not job.is_patient and lease.pool.withdraw(lease, job):
-                    raise
-                # Cancelled twice: whoever did it will not wait.
-                is_second = cancelled is not None or (
-                    job.is_patient and lease.is_left()
-                )
-                has_to_leave = is_leavable or is_second
-                cancelled = raised
-                timer = _be_patient(lease, job)
-                if has_to_leave and not job.is_done:
-                    timer.cancel()
-                    raise _Left(lease, job, cancelled) from None
-                patience = timer
-            job.waiter = job.loop.create_future()
+                    raise raised
+                patience = _be_patient(job, raised, cancelled is not None)
+                cancelled, raised = raised, None
+            if job.is_done:
+                return cancelled
             if job.callback is not None:
                 try:
-                    yield from _answer(lease, job, cancelled)
+                    yield from _answer(job, cancelled)
                 except _Detached as left:
                     reason = cancelled or asyncio.CancelledError()
-                    raise _Left(lease, job, reason, left.remainder) from None
-            elif job.is_overdue and not job.is_done:
+                    raise _Left(job, reason, left.remainder) from None
+            elif job.is_overdue:
                 if not lease.is_reported:
                     _report(lease)
-                raise _Left(lease, job, cancelled)
+                raise _Left(job, cancelled)
+            else:
+                job.waiter = loop.create_future()
+                try:
+                    yield from job.waiter
+                except asyncio.CancelledError as error:
+                    raised = error
     finally:
         if patience is not None:
             patience.cancel()
-    return cancelled
+        # They refer to this frame.
+        raised = cancelled = None
 
 
-def _be_patient(lease: Hold, job: TripJob) -> asyncio.TimerHandle:
-    """Give a running call of a cancelled request some time to end."""
+def _be_patient(
+    job: TripJob, cancelled: BaseException, is_second: bool
+) -> asyncio.TimerHandle:
+    """Give a running call of a cancelled request some time to end.
+
+    Args:
+        is_second: the request was cancelled before, during the same call.
+
+    Raises:
+        _Left: it is not waited for.
+    """
+    lease = job.lease
     # A sync view inside asgiref's async_to_sync: as asgiref does, cancel what it
     # waits for.
     for task in job.task_context[:1]:
         task.cancel()
-    return job.loop.call_later(lease.detach_after, _lose_patience, job)
+    # Cancelled twice: whoever did it will not wait.
+    is_second = is_second or (job.is_patient and lease.is_left())
+    if (job.is_leavable or is_second) and not job.is_done:
+        raise _Left(job, cancelled) from None
+    return job.bell.loop.call_later(lease.detach_after, _lose_patience, job)
 
 
 def _report(lease: Hold) -> None:
@@ -315,23 +310,22 @@ def _lose_patience(job: TripJob) -> None:
 
 def _leave(left: _Left, patience: float) -> None:
     """Let a running call end by itself; clean-up waits for it so many seconds."""
-    lease, job = left.lease, left.job
+    job = left.job
+    lease = job.lease
     job.is_left = True
     if not patience:
         # It was told when the time was over; at a second cancellation nobody asks.
         lease.is_reported = True
-    end = _in_background(_await_end(lease, job, left.nested))
-    lease.leave(end, job.loop.time() + patience)
+    end = _in_background(_await_end(job, left.nested))
+    lease.leave(end, job.bell.loop.time() + patience)
 
 
-def _answer(
-    lease: Hold, job: TripJob, cancelled: BaseException | None
-) -> Generator[Any, Any, None]:
+def _answer(job: TripJob, cancelled: BaseException | None) -> Generator[Any, Any, None]:
     """Run the coroutine that the worker asks for and give it the result."""
     call, job.callback = job.callback, None
     if call is None:  # pragma: no cover - the caller tested it
         return
-    call.context.run(rehome_locals)
+    call.context.run(rehome_locals, call.context)
     try:
         call.value = yield from _steps(call.context, call.coroutine, error=cancelled)
     except _Detached:
@@ -339,38 +333,36 @@ def _answer(
         raise
     except BaseException as error:
         call.error = error
-    lease.pool.submit(lease, ResumeJob(call))
+    job.lease.pool.submit(job.lease, ResumeJob(call))
 
 
-async def _await_end(
-    lease: Hold, job: TripJob, nested: "asyncio.Task[None] | None" = None
-) -> None:
+async def _await_end(job: TripJob, nested: "asyncio.Task[None] | None" = None) -> None:
     """Wait in the background for a trip that its task has left."""
     if nested is not None:
         await asyncio.wait([nested])
-        _refuse_callback(lease, job)
+        _refuse_callback(job)
     while True:
         waiter = job.waiter = asyncio.get_running_loop().create_future()
         if job.is_done:
             return
         if job.callback is not None:
-            _refuse_callback(lease, job)
+            _refuse_callback(job)
         await waiter
 
 
-def _refuse_callback(lease: Hold, job: TripJob) -> None:
+def _refuse_callback(job: TripJob) -> None:
     call, job.callback = job.callback, None
     if call is not None:
         call.coroutine.close()
         call.error = asyncio.CancelledError()
-        lease.pool.submit(lease, ResumeJob(call))
+        job.lease.pool.submit(job.lease, ResumeJob(call))
 
 
 async def _finish(
     context: contextvars.Context, coroutine: Coroutine[Any, Any, Any], left: _Left
 ) -> None:
     """Go on in the background with a coroutine that waits for a clean-up call."""
-    await _await_end(left.lease, left.job, left.nested)
+    await _await_end(left.job, left.nested)
     try:
         await _resumed(context, coroutine, left)
     except (asyncio.CancelledError, PoolBusy):
@@ -382,12 +374,13 @@ async def _finish(
 def _resumed(
     context: contextvars.Context, coroutine: Coroutine[Any, Any, Any], left: _Left
 ) -> Generator[Any, Any, Any]:
-    context.run(rehome_locals)
+    context.run(rehome_locals, context)
     error = left.cancelled or left.job.error
     return (yield from _steps(context, coroutine, error=error, value=left.job.value))
 
 
-def _expire(lease: Hold, job: TripJob) -> None:
+def _expire(job: TripJob) -> None:
+    lease = job.lease
     if lease.pool.withdraw(lease, job):
         job.refuse(lease.busy_error())
 

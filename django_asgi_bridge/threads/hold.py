@@ -40,7 +40,6 @@ class Hold(PoolLease):
     def __init__(
         self,
         pool: WorkerPool,
-        *,
         queue_timeout: float,
         detach_after: float,
         on_attach: Callable[[], None] | None = None,
@@ -61,7 +60,7 @@ class Hold(PoolLease):
         # The task inside an ``async with atomic()`` block.
         self.atomic_task: asyncio.Task[Any] | None = None
         # The waits for calls that a cancelled request has left running.
-        self._left: list[asyncio.Task[None]] = []
+        self._left: tuple[asyncio.Task[None], ...] = ()
         # When clean-up no longer waits for them, by the event loop's clock.
         self.patience_ends = 0.0
         # The log has been told that they run on.
@@ -70,7 +69,7 @@ class Hold(PoolLease):
     def leave(self, end: "asyncio.Task[None]", patience_ends: float) -> None:
         """Note that the request goes on without a call that runs, until ``end``."""
         self.patience_ends = patience_ends
-        self._left.append(end)
+        self._left = (*self._left, end)
 
     def is_left(self) -> bool:
         """Tell whether a call still runs that the request has left."""

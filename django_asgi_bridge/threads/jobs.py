@@ -8,16 +8,16 @@ context and awaited by its driver; a ``FutureJob`` is what asgiref's
 import asyncio
 import contextvars
 import functools
-import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future
 from typing import Any
 
 from asgiref.sync import SyncToAsync
 
+from django_asgi_bridge.threads.hold import Hold
 from django_asgi_bridge.threads.locals import rehome_locals
-from django_asgi_bridge.threads.waking import bell_of_loop
+from django_asgi_bridge.threads.waking import LoopBell
 from django_asgi_bridge.threads.worker import PINS_NOTHING
 
 __all__ = (
@@ -48,9 +48,17 @@ class CallBack:
 class TripJob:
     """One trip of a request to its worker and back.
 
-    The function runs inside the request's own ``Context`` object, so that a
-    token made in one trip can be reset in another one. The driver does not enter
-    that context while the trip is under way.
+    A driven coroutine awaits it, once: the driver sends it on its way. The function
+    runs inside the request's own ``Context`` object, so that a token made in one
+    trip can be reset in another one. The driver does not enter that context while
+    the trip is under way.
+
+    Args:
+        lease: on whose worker the call is made.
+        fn: what is called, with ``args``.
+        pins: what it may leave on its thread.
+        is_cleanup: see ``Lease.run``.
+        is_leavable: see ``Lease.run``.
     """
 
     __slots__ = (
@@ -60,37 +68,43 @@ class TripJob:
         "context",
         "error",
         "fn",
-        "is_cursor_open",
+        "is_cleanup",
         "is_done",
+        "is_leavable",
         "is_left",
         "is_overdue",
         "is_patient",
-        "loop",
+        "lease",
         "pins",
-        "resumes",
         "task_context",
         "value",
         "waiter",
     )
 
+    resumes = None
+    is_cursor_open = None
+
+    # What the driver gives it.
+    bell: LoopBell
+    context: contextvars.Context
+    waiter: "asyncio.Future[None]"
+
     def __init__(
         self,
+        lease: Hold,
         fn: Callable[..., Any],
         args: tuple[Any, ...],
-        context: contextvars.Context,
-        loop: asyncio.AbstractEventLoop,
         pins: int,
-        is_patient: bool,
+        is_cleanup: bool = False,
+        is_leavable: bool = False,
     ) -> None:
+        self.lease = lease
         self.fn = fn
         self.args = args
-        self.context = context
-        self.loop = loop
-        self.bell = bell_of_loop(loop)
         self.pins = pins
-        self.is_patient = is_patient
-        self.resumes = None
-        self.is_cursor_open = None
+        self.is_cleanup = is_cleanup
+        self.is_leavable = is_leavable
+        self.is_patient = is_cleanup or lease.is_patient
         self.callback: CallBack | None = None
         self.is_done = False
         # The request was cancelled and has waited long enough.
@@ -100,16 +114,18 @@ class TripJob:
         self.value: Any = None
         self.error: BaseException | None = None
         self.task_context: list[asyncio.Task[Any]] = []
-        self.waiter: asyncio.Future[None] | None = None
+
+    def __await__(self) -> Generator["TripJob", Any, Any]:
+        return (yield self)
 
     def execute(self) -> None:
         """Make the call; what it returns or raises is kept."""
         # asgiref's async_to_sync finds the loop to run on through these.
-        asgiref_thread: Any = SyncToAsync.threadlocal
-        asgiref_thread.main_event_loop = self.loop
-        asgiref_thread.main_event_loop_pid = os.getpid()
-        asgiref_thread.task_context = self.task_context
-        outer = getattr(_here, "trip", None)
+        of_asgiref = vars(SyncToAsync.threadlocal)
+        of_asgiref["main_event_loop"] = self.bell.loop
+        of_asgiref["main_event_loop_pid"] = self.lease.pool.pid
+        of_asgiref["task_context"] = self.task_context
+        outer = _here.trip
         _here.trip = self
         try:
             self.value = self.context.run(self._call)
@@ -121,7 +137,7 @@ class TripJob:
     def deliver(self) -> None:
         """Wake the driver with the outcome."""
         self.is_done = True
-        self.wake_driver()
+        self.bell.call(self.wake)
 
     def refuse(self, error: BaseException) -> None:
         """Let the driver raise ``error`` instead of making the call."""
@@ -129,17 +145,17 @@ class TripJob:
         self.deliver()
 
     def wake_driver(self) -> None:
-        """Wake the driver: the trip is over, or it calls back."""
+        """Wake the driver: the call needs a coroutine's result."""
         self.bell.call(self.wake)
 
     def wake(self) -> None:
         """Wake the driver, from the event loop's own thread."""
         waiter = self.waiter
-        if waiter is not None and not waiter.done():
+        if not waiter.done():
             waiter.set_result(None)
 
     def _call(self) -> Any:
-        rehome_locals()
+        rehome_locals(self.context)
         return self.fn(*self.args)
 
 
@@ -152,9 +168,10 @@ class FutureJob:
         "is_cursor_open",
         "is_patient",
         "pins",
-        "resumes",
         "tell",
     )
+
+    resumes = None
 
     def __init__(
         self,
@@ -168,14 +185,13 @@ class FutureJob:
         self.pins = pins
         self.is_cursor_open = is_cursor_open
         self.is_patient = False
-        self.resumes = None
         self.tell: Callable[[], None] | None = None
 
     def execute(self) -> None:
         """Make the call unless its future was cancelled; keep its outcome."""
         if not self.future.set_running_or_notify_cancel():
             return
-        outer = getattr(_here, "trip", None)
+        outer = _here.trip
         _here.trip = None
         try:
             value = self.call()
@@ -201,13 +217,14 @@ class FutureJob:
 class ResumeJob:
     """The end of a parked worker's wait; needs a running slot as any job does."""
 
-    __slots__ = ("is_cursor_open", "is_patient", "pins", "resumes")
+    __slots__ = ("resumes",)
+
+    is_patient = True
+    pins = PINS_NOTHING
+    is_cursor_open = None
 
     def __init__(self, call: CallBack) -> None:
         self.resumes = call
-        self.is_patient = True
-        self.pins = PINS_NOTHING
-        self.is_cursor_open = None
 
     def execute(self) -> None:
         """Do nothing: the parked worker goes on by itself."""
@@ -221,8 +238,7 @@ class ResumeJob:
 
 def current_trip() -> TripJob | None:
     """Return the trip whose function is running on this thread, innermost first."""
-    trip: TripJob | None = getattr(_here, "trip", None)
-    return trip
+    return _here.trip
 
 
 def was_left() -> bool:
@@ -240,4 +256,9 @@ def take_over(context: contextvars.Context) -> None:
 
 _MISSING: Any = object()
 
-_here = threading.local()
+
+class _Here(threading.local):
+    trip: TripJob | None = None
+
+
+_here = _Here()

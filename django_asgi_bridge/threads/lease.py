@@ -27,11 +27,11 @@ from asgiref.sync import (
     sync_to_async,
 )
 
-from django_asgi_bridge.threads.driver import Trip
 from django_asgi_bridge.threads.hold import Hold
 from django_asgi_bridge.threads.jobs import (
     CallBack,
     FutureJob,
+    TripJob,
     current_trip,
     take_over,
 )
@@ -111,14 +111,7 @@ class Lease(Hold):
             PoolBusy: no worker came free in time.
         """
         if self.is_direct:
-            return Trip(
-                self,
-                fn,
-                args,
-                pins=pins,
-                is_cleanup=is_cleanup,
-                is_leavable=is_leavable,
-            )
+            return TripJob(self, fn, args, pins, is_cleanup, is_leavable)
         return sync_to_async(fn, thread_sensitive=True)(*args)
 
     def run_promptly(self, fn: Callable[..., _R], *args: Any) -> Awaitable[_R]:
@@ -134,14 +127,14 @@ class Lease(Hold):
             return self.run(fn, *args)
         spare = Hold(
             self.pool,
-            queue_timeout=self.queue_timeout,
-            detach_after=self.detach_after,
-            on_attach=self.on_attach,
-            on_detach=self.on_detach,
+            self.queue_timeout,
+            self.detach_after,
+            self.on_attach,
+            self.on_detach,
         )
         # It gives its worker back after the call.
         spare.is_closed = True
-        return Trip(spare, fn, args, pins=PINS_NOTHING)
+        return TripJob(spare, fn, args, PINS_NOTHING)
 
     def go_per_call(self) -> None:
         """Give the worker back after each call, from this one on.
@@ -166,7 +159,7 @@ class Lease(Hold):
         trip = current_trip()
         if not self.is_direct or trip is None:
             return async_to_sync(make)(*args)
-        if trip.loop.is_closed():
+        if trip.bell.loop.is_closed():
             raise RuntimeError(
                 "the event loop of this connection or request is closed: nothing can "
                 "be sent or awaited any more."
@@ -180,7 +173,7 @@ class Lease(Hold):
         self.pool.park(self, call)
         vars(asgiref_thread).update(kept)
         take_over(context)
-        rehome_locals()
+        rehome_locals(contextvars.copy_context())
         if call.error is not None:
             raise call.error
         result: _R = call.value

@@ -91,11 +91,16 @@ def unshare_locals() -> None:
             variable.set(value.copy())
 
 
-def rehome_locals() -> None:
-    """Let the values of asgiref ``Local`` objects be seen on this thread."""
+def rehome_locals(context: contextvars.Context) -> None:
+    """Let the values of asgiref ``Local`` objects be seen on this thread.
+
+    Args:
+        context: the current one.
+    """
     if _STORAGE is None:
         return
     here = threading.get_ident()
-    for variable, value in contextvars.copy_context().items():
+    # What is set meanwhile does not disturb the walk.
+    for variable, value in context.items():
         if type(value) is _STORAGE and value.thread_id != here:
             variable.set(_STORAGE(here, value.data))

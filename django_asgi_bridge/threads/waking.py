@@ -49,10 +49,14 @@ class LoopBell:
 
 def bell_of_loop(loop: asyncio.AbstractEventLoop) -> LoopBell:
     """Return the bell of a loop; called on its own thread."""
-    bell: LoopBell | None = getattr(_here, "bell", None)
+    bell = _here.bell
     if bell is None or bell.loop is not loop:
         bell = _here.bell = LoopBell(loop)
     return bell
 
 
-_here = threading.local()
+class _Here(threading.local):
+    bell: LoopBell | None = None
+
+
+_here = _Here()

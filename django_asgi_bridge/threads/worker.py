@@ -74,7 +74,6 @@ class PoolLease:
     """
 
     __slots__ = (
-        "__weakref__",
         "active",
         "cursors",
         "has_open_work",
@@ -98,15 +97,15 @@ class PoolLease:
         self.on_detach = on_detach
         self.worker: Worker | None = None
         self.active: Job | None = None
-        # A job or two: a deque would take 600 bytes and longer to make.
-        self.pending: list[Job] = []
+        # Most leases queue, park and iterate nothing: no list is made for them.
+        self.pending: list[Job] | tuple[()] = ()
         # What the jobs that wait on the worker wait for, the innermost last.
-        self.parked: list[object] = []
+        self.parked: tuple[object, ...] = ()
         self.is_waiting = False
         # Something on the thread must not be lost before the lease ends.
         self.is_pinned = False
         # Iterations over open cursors; each tells whether it still is one.
-        self.cursors: list[Callable[[], bool]] = []
+        self.cursors: tuple[Callable[[], bool], ...] = ()
         # The thread is inside a transaction.
         self.has_open_work = False
         # The worker goes back after each call that pins nothing.
@@ -114,15 +113,33 @@ class PoolLease:
         # The request is over; a late call gets a worker for itself alone.
         self.is_closed = False
 
-    def next_job(self) -> Job | None:
-        """Return the first pending job that may run now.
+    def queue(self, job: Job) -> None:
+        """Put ``job`` behind those that wait for their turn."""
+        if self.pending:
+            self.pending.append(job)
+        else:
+            self.pending = [job]
+
+    def unqueue(self, job: Job) -> bool:
+        """Take ``job`` out of the queue; tell whether it was there."""
+        if self.pending and job in self.pending:
+            self.pending.remove(job)
+            return True
+        return False
+
+    def may_run(self, job: Job) -> bool:
+        """Tell whether the worker may take ``job`` now, if it runs none.
 
         The end of an outer wait has to let the inner one end first: both are on
         one thread's stack.
         """
-        innermost = self.parked[-1] if self.parked else None
+        awaited = job.resumes
+        return awaited is None or bool(self.parked and awaited is self.parked[-1])
+
+    def next_job(self) -> Job | None:
+        """Return the first pending job that may run now."""
         for job in self.pending:
-            if job.resumes is None or job.resumes is innermost:
+            if self.may_run(job):
                 return job
         return None
 
@@ -130,11 +147,11 @@ class PoolLease:
         """Note what ``job`` left on the thread; on the worker, as it ends."""
         self.has_open_work = has_open_work
         if job.pins == PINS_CURSOR and job.is_cursor_open is not None:
-            self.cursors.append(job.is_cursor_open)
+            self.cursors = (*self.cursors, job.is_cursor_open)
         elif job.pins >= (PINS_CURSOR if self.is_per_call else PINS_STATE):
             self.is_pinned = True
         if self.cursors:
-            self.cursors = [is_open for is_open in self.cursors if is_open()]
+            self.cursors = tuple(is_open for is_open in self.cursors if is_open())
 
     def is_held(self) -> bool:
         """Tell whether the worker holds something that the lease still needs."""
@@ -224,8 +241,12 @@ class Worker(threading.Thread):
                 self.has_to_attach = False
                 _call(lease.on_attach)
             job.execute()
-            lease.note(job, not lease.is_closed and bool(_call(pool.has_open_work)))
-            if not lease.parked and not lease.keeps_worker():
+            is_last = lease.is_closed
+            if not is_last:
+                # Else nothing is kept, and nobody asks what it was.
+                lease.note(job, bool(_call(pool.has_open_work)))
+                is_last = not lease.keeps_worker()
+            if is_last and not lease.parked:
                 _call(lease.on_detach)
             following = pool.job_done(lease)
             job.deliver()

@@ -50,7 +50,7 @@ class Event(AsyncWebsocketConsumer):
 BUDGETS: dict[str, tuple[Any, int]] = {
     "async": (Echo, 37),
     "JSON": (JsonEcho, 42),
-    "sync": (SyncEcho, 102),
+    "sync": (SyncEcho, 87),
     "event": (Event, 68),
 }
 

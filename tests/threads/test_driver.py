@@ -90,6 +90,43 @@ def test_trip_raises_what_the_function_raised(pool):
     assert run(served(pool, request)) == "still here"
 
 
+def test_locals_are_seen_after_a_trip_that_failed(pool):
+    """An error page asks for the URLconf and the language as any other does."""
+    local = Local()
+
+    def fail():
+        local.value = "worker"
+        raise ValueError("told to fail")
+
+    async def request(lease):
+        with pytest.raises(ValueError, match="told to fail"):
+            await lease.run(fail)
+        return local.value
+
+    assert run(served(pool, request)) == "worker"
+
+
+def test_trip_waits_once_and_queues_nothing(pool, monkeypatch):
+    """One future, no list: most trips find a worker and end by themselves."""
+    made = []
+
+    async def request(lease):
+        loop = asyncio.get_running_loop()
+        original = loop.create_future
+
+        def create_future():
+            made.append(original())
+            return made[-1]
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "create_future", create_future)
+            await lease.run(int)
+        return lease.pending, lease.parked, lease.cursors
+
+    assert run(served(pool, request)) == ((), (), ())
+    assert len(made) == 1
+
+
 def test_driven_coroutine_can_be_an_async_generator_with_trips(pool):
     """An async generator makes trips between its items."""
 
