@@ -253,7 +253,7 @@ def _settle(
 def _raisable(error: BaseException) -> BaseException:
     """Return what an asyncio future may raise, as ``asyncio.wrap_future`` would."""
     if isinstance(error, StopIteration):
-        # It would look like the end of the coroutine that waits.
+        # Before Python 3.13 a future refuses it, and who waits would wait for ever.
         failure = RuntimeError("a call on a worker thread raised StopIteration")
         failure.__cause__ = error
         return failure
