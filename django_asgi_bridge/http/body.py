@@ -11,6 +11,7 @@ Specification: ASGI HTTP 2.5, "Request - receive event".
 
 import asyncio
 import io
+import sys
 import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -22,6 +23,7 @@ from django_asgi_bridge.conf import django_settings as settings
 from django_asgi_bridge.conf import read_setting
 from django_asgi_bridge.exceptions import BridgeError, ClientDisconnected
 from django_asgi_bridge.http.exchange import Exchange
+from django_asgi_bridge.protocol.chunks import Chunks
 from django_asgi_bridge.protocol.request import Refusal
 from django_asgi_bridge.threads import run_apart
 from django_asgi_bridge.types import Message, Receive, Scope
@@ -59,7 +61,7 @@ class IncomingBody:
 
     def __init__(self, exchange: Exchange, first: bytes = b"") -> None:
         self._exchange = exchange
-        self._chunks = bytearray(first)
+        self._chunks = Chunks(first)
         self._file: IO[bytes] | None = None
         self.received = len(first)
         self.is_complete = False
@@ -90,8 +92,7 @@ class IncomingBody:
 
     async def prefetch(self) -> None:
         """Wait until the body is complete or its first part is there."""
-        while not self.is_complete and len(self._chunks) < PREFETCH_BYTES:
-            self._chunks += await self.receive_chunk()
+        await self._receive_until(PREFETCH_BYTES)
 
     async def buffer(self, limit: int | None = None) -> None:
         """Wait for the whole body and make it a file that can be read and sought.
@@ -105,9 +106,7 @@ class IncomingBody:
         if self._file is not None:
             return
         self._check_limit(limit)
-        first = bytes(self._chunks)
-        self._chunks.clear()
-        self._file = await spool(self._pieces(first, limit))
+        self._file = await spool(self._pieces(limit))
 
     async def buffer_for_loop(self) -> None:
         """Buffer the body for code on the event loop, within the limit for that."""
@@ -116,16 +115,18 @@ class IncomingBody:
     async def next_chunk(self) -> bytes:
         """Return the next bytes of the body, empty at its end."""
         if self._chunks:
-            return self._take(len(self._chunks))
+            return self._chunks.take(len(self._chunks))
         if self._file is not None:
             return await run_apart(self._file.read, PREFETCH_BYTES)
         return await self.receive_chunk()
 
-    async def _pieces(
-        self, first: bytes, limit: int | None
-    ) -> AsyncGenerator[bytes, None]:
-        if first:
-            yield first
+    async def _receive_until(self, wanted: int) -> None:
+        while len(self._chunks) < wanted and not self.is_complete:
+            self._chunks.put(await self.receive_chunk())
+
+    async def _pieces(self, limit: int | None) -> AsyncGenerator[bytes, None]:
+        if self._chunks:
+            yield self._chunks.take(len(self._chunks))
         while chunk := await self.receive_chunk():
             self._check_limit(limit)
             yield chunk
@@ -172,21 +173,22 @@ class IncomingBody:
         """Return ``size`` bytes, or all; fewer only at the end of the body."""
         if self._file is not None:
             return self._file.read(-1 if size is None else size)
-        wanted = float("inf") if size is None or size < 0 else size
-        while len(self._chunks) < wanted and self._pull():
-            pass
-        return self._take(int(min(wanted, len(self._chunks))))
+        wanted = sys.maxsize if size is None or size < 0 else size
+        self._pull(wanted)
+        return self._chunks.take(wanted)
 
     def readline(self, size: int | None = -1) -> bytes:
         """Return one line with its end, or ``size`` bytes of it."""
         if self._file is not None:
             return self._file.readline(-1 if size is None else size)
-        wanted = float("inf") if size is None or size < 0 else size
-        while (end := self._chunks.find(b"\n") + 1) == 0:
-            if len(self._chunks) >= wanted or not self._pull():
-                end = len(self._chunks)
+        wanted = sys.maxsize if size is None or size < 0 else size
+        searched = 0
+        while not (end := self._chunks.line_end(searched)):
+            searched = len(self._chunks)
+            if searched >= wanted or not self._pull(searched + 1):
+                end = searched
                 break
-        return self._take(int(min(wanted, end)))
+        return self._chunks.take(min(wanted, end))
 
     def seekable(self) -> bool:
         """Tell whether the body is complete and buffered."""
@@ -221,18 +223,14 @@ class IncomingBody:
         if self._file is not None:
             self._file.close()
 
-    def _pull(self) -> bool:
-        if self.is_complete:
+    def _pull(self, wanted: int) -> bool:
+        """Wait until so many bytes are there, or all; tell whether any have come."""
+        held = len(self._chunks)
+        if held >= wanted or self.is_complete:
             return False
         self._require_worker("read()")
-        chunk: bytes = self._exchange.lease.call_async(self.receive_chunk)
-        self._chunks += chunk
-        return bool(chunk)
-
-    def _take(self, size: int) -> bytes:
-        taken = bytes(self._chunks[:size])
-        del self._chunks[:size]
-        return taken
+        self._exchange.lease.call_async(self._receive_until, wanted)
+        return len(self._chunks) > held
 
     def _require_worker(self, what: str) -> None:
         try:

@@ -255,12 +255,14 @@ class _AsyncEvents:
     """
 
     __slots__ = (
-        "_asked",
+        "_answer",
         "_beat_after",
         "_beat_chunk",
+        "_is_asked",
         "_is_closed",
-        "_pending",
+        "_listener",
         "_prologue",
+        "_question",
         "_source",
         "_task",
         "_timer",
@@ -277,8 +279,14 @@ class _AsyncEvents:
         self._prologue = prologue
         self._beat_after, self._beat_chunk = beat
         self._timer = timer
-        self._asked = asyncio.Event()
-        self._pending: asyncio.Future[bytes | None] | None = None
+        # An event is asked for, and not yet fetched.
+        self._is_asked = False
+        # What the task waits for when it is not asked.
+        self._question: asyncio.Future[None] | None = None
+        # The next chunk, or what ended the source: None or an error.
+        self._answer: bytes | Exception | EllipsisType | None = ...
+        # What the response waits for; the heartbeat ends that wait too.
+        self._listener: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_closed = False
 
@@ -296,17 +304,24 @@ class _AsyncEvents:
             self._task = loop.create_task(
                 self._run(), name="django_asgi_bridge.http.eventstream"
             )
-        if self._pending is None:
-            self._pending = loop.create_future()
-            self._asked.set()
-        if not await self._arrives(self._pending, loop):
+        if not self._is_asked:
+            self._is_asked = True
+            _wake(self._question)
+        if self._answer is ...:
+            await self._listen(loop)
+        answer, self._answer = self._answer, ...
+        if answer is ...:
             return self._beat_chunk
-        answer, self._pending = self._pending, None
-        chunk = answer.result()
-        if chunk is None:
-            self._is_closed = True
+        self._is_asked = False
+        if isinstance(answer, bytes):
+            return answer
+        self._is_closed = True
+        if answer is None:
             raise StopAsyncIteration
-        return chunk
+        try:
+            raise answer
+        finally:
+            del answer  # its traceback knows this frame
 
     async def aclose(self) -> None:
         """Close the source in its own task, and wait until that has ended."""
@@ -332,29 +347,18 @@ class _AsyncEvents:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(task.cancel)
 
-    async def _arrives(
-        self, answer: "asyncio.Future[bytes | None]", loop: asyncio.AbstractEventLoop
-    ) -> bool:
-        """Wait for the answer; False when the heartbeat was due before it."""
-        if answer.done():
-            return True
-        wake: asyncio.Future[None] = loop.create_future()
-
-        def wake_up(_: object = None) -> None:
-            if not wake.done():
-                wake.set_result(None)
-
-        answer.add_done_callback(wake_up)
+    async def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait for the answer, or until the heartbeat is due."""
+        listener = self._listener = loop.create_future()
         timer: TimerHandle | None = None
         if self._beat_after is not None:
-            timer = (self._timer or loop.call_later)(self._beat_after, wake_up)
+            call_later = self._timer or loop.call_later
+            timer = call_later(self._beat_after, lambda: _wake(listener))
         try:
-            await wake
+            await listener
         finally:
-            answer.remove_done_callback(wake_up)
             if timer is not None:
                 timer.cancel()
-        return answer.done()
 
     async def _run(self) -> None:
         """Advance the source for each question; close it when all is over."""
@@ -367,28 +371,30 @@ class _AsyncEvents:
             failure = error
         finally:
             await _aclose(self._source)
-            self._end(failure)
+            self._give(failure)
 
     async def _answer_questions(self) -> None:
+        loop = asyncio.get_running_loop()
         # A source may take no notice of its cancellation, hence the condition.
         while not self._is_closed:
-            await self._asked.wait()
-            self._asked.clear()
+            if not self._is_asked or self._answer is not ...:
+                self._question = loop.create_future()
+                await self._question
             try:
                 event = await anext(self._source)
             except StopAsyncIteration:
                 return
             self._give(encode_event(event))
 
-    def _give(self, chunk: bytes | None) -> None:
-        if self._pending is not None and not self._pending.done():
-            self._pending.set_result(chunk)
+    def _give(self, answer: bytes | Exception | None) -> None:
+        if self._is_asked and self._answer is ...:
+            self._answer = answer
+            _wake(self._listener)
 
-    def _end(self, failure: Exception | None) -> None:
-        if failure is None:
-            self._give(None)
-        elif self._pending is not None and not self._pending.done():
-            self._pending.set_exception(failure)
+
+def _wake(waiter: "asyncio.Future[None] | None") -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)
 
 
 async def _aclose(source: object) -> None:

@@ -62,8 +62,9 @@ __all__ = ("ASGIHandler", "ASGIRequest")
 
 logger = logging.getLogger("django.request")
 
-_DJANGOS_CALL = unless_patched(DjangoASGIHandler.__call__, "django.core.handlers.asgi")
+_ASGI = "django.core.handlers.asgi"
 _BASE = "django.core.handlers.base"
+_DJANGOS_CALL = unless_patched(DjangoASGIHandler.__call__, _ASGI)
 
 
 class ASGIHandler(DjangoASGIHandler):
@@ -384,10 +385,6 @@ class ASGIHandler(DjangoASGIHandler):
 
 # Methods as nobody has replaced or overridden them. Of Django's, a tool may have
 # replaced one before this was imported: then there is none to compare with.
-_GET_RESPONSE: Any = django_base.BaseHandler.get_response_async
-if not is_from(_GET_RESPONSE, _BASE):
-    _GET_RESPONSE = None
-_RUN_GET_RESPONSE: Any = DjangoASGIHandler.run_get_response
-if not is_from(_RUN_GET_RESPONSE, _ASGI):
-    _RUN_GET_RESPONSE = None
+_GET_RESPONSE = unless_patched(django_base.BaseHandler.get_response_async, _BASE)
+_RUN_GET_RESPONSE = unless_patched(DjangoASGIHandler.run_get_response, _ASGI)
 _SEND_RESPONSE = ASGIHandler.send_response

@@ -42,10 +42,17 @@ async def send_stream(
         ClientDisconnected: the client left.
     """
     guard = None if declared is None else ContentLengthGuard(declared)
+    size = handler.chunk_size
 
-    async def send(part: bytes) -> None:
-        checked = part if guard is None else guard.take(part)
-        await _send_part(handler, exchange, checked)
+    def send(part: bytes) -> Awaitable[None]:
+        if guard is not None:
+            guard.take(part)
+        if len(part) > size:
+            return _send_chunks(handler, exchange, part)
+        # No coroutine of our own around it: a stream may be a million small parts.
+        return exchange.send(
+            {"type": "http.response.body", "body": part, "more_body": True}, True
+        )
 
     if response.is_async:
         await _release_worker(exchange)
@@ -134,11 +141,8 @@ async def _aclose_all(*iterators: Any) -> None:
                 pass
 
 
-async def _send_part(handler: Chunker, exchange: Exchange, part: bytes) -> None:
-    chunks: list[Any] = [part]
-    if len(part) > handler.chunk_size:
-        chunks = [chunk for chunk, _ in handler.chunk_bytes(part)]
-    for chunk in chunks:
+async def _send_chunks(handler: Chunker, exchange: Exchange, part: bytes) -> None:
+    for chunk, _ in handler.chunk_bytes(part):
         await exchange.send(
             {"type": "http.response.body", "body": chunk, "more_body": True}, True
         )

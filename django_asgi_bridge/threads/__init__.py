@@ -134,7 +134,7 @@ async def run_apart(fn: Callable[..., _R], *args: Any) -> _R:
     lease = new_lease(on_detach=connections.leave_clean)
     lease.is_closed = True
     job = functools.partial(fn, *args)
-    future = asyncio.wrap_future(lease.submit_call(job))
+    future: asyncio.Future[_R] = lease.submit_call(job)
     postponed = await ended(future)
     postponed.pass_on()
     return future.result()

@@ -2,7 +2,8 @@
 
 Three kinds: a ``TripJob`` is a step of a request, made inside that request's own
 context and awaited by its driver; a ``FutureJob`` is what asgiref's
-``sync_to_async`` submits; a ``ResumeJob`` ends the wait of a parked worker.
+``sync_to_async`` submits, mostly an ``AwaitedJob``; a ``ResumeJob`` ends the wait
+of a parked worker.
 """
 
 import asyncio
@@ -10,17 +11,18 @@ import contextvars
 import functools
 import threading
 from collections.abc import Callable, Coroutine, Generator
-from concurrent.futures import Future
+from concurrent import futures
 from typing import Any
 
 from asgiref.sync import SyncToAsync
 
 from django_asgi_bridge.threads.hold import Hold
 from django_asgi_bridge.threads.locals import rehome_locals
-from django_asgi_bridge.threads.waking import LoopBell
+from django_asgi_bridge.threads.waking import LoopBell, bell_of_loop
 from django_asgi_bridge.threads.worker import PINS_NOTHING
 
 __all__ = (
+    "AwaitedJob",
     "CallBack",
     "FutureJob",
     "ResumeJob",
@@ -167,8 +169,8 @@ class FutureJob:
         "future",
         "is_cursor_open",
         "is_patient",
+        "outcome",
         "pins",
-        "tell",
     )
 
     resumes = None
@@ -176,7 +178,7 @@ class FutureJob:
     def __init__(
         self,
         call: Callable[[], Any],
-        future: "Future[Any]",
+        future: Any,
         pins: int,
         is_cursor_open: Callable[[], bool] | None = None,
     ) -> None:
@@ -185,33 +187,104 @@ class FutureJob:
         self.pins = pins
         self.is_cursor_open = is_cursor_open
         self.is_patient = False
-        self.tell: Callable[[], None] | None = None
+        # What the call returned, and what it raised.
+        self.outcome: tuple[Any, BaseException | None] | None = None
 
     def execute(self) -> None:
         """Make the call unless its future was cancelled; keep its outcome."""
-        if not self.future.set_running_or_notify_cancel():
+        if not self._begin():
             return
         outer = _here.trip
         _here.trip = None
         try:
-            value = self.call()
+            self.outcome = (self.call(), None)
         except BaseException as error:
-            self.tell = functools.partial(self.future.set_exception, error)
-        else:
-            self.tell = functools.partial(self.future.set_result, value)
+            self.outcome = (None, error)
         finally:
             _here.trip = outer
 
     def deliver(self) -> None:
         """Tell whoever waits for the future, now that the worker is free."""
-        tell, self.tell = self.tell, None
-        if tell is not None:
-            tell()
+        outcome, self.outcome = self.outcome, None
+        if outcome is not None:
+            self._tell(*outcome)
 
     def refuse(self, error: BaseException) -> None:
         """Let whoever waits for the future see ``error``."""
-        if self.future.set_running_or_notify_cancel():
+        if self._begin():
+            self._tell(None, error)
+
+    def _begin(self) -> bool:
+        """Tell whether anybody waits for the outcome."""
+        is_wanted: bool = self.future.set_running_or_notify_cancel()
+        return is_wanted
+
+    def _tell(self, value: Any, error: BaseException | None) -> None:
+        if error is None:
+            self.future.set_result(value)
+        else:
             self.future.set_exception(error)
+
+
+class AwaitedJob(FutureJob):
+    """A call whose outcome goes to a future of an event loop.
+
+    The loop is told as it is of trips, and with them; a ``concurrent.futures.Future``
+    chained to one of the loop's is a lock, two callbacks and a wake-up of its own.
+    Made on the loop's thread.
+    """
+
+    __slots__ = ("bell",)
+
+    future: "asyncio.Future[Any]"
+
+    def __init__(
+        self,
+        call: Callable[[], Any],
+        loop: asyncio.AbstractEventLoop,
+        pins: int,
+        is_cursor_open: Callable[[], bool] | None = None,
+    ) -> None:
+        super().__init__(call, loop.create_future(), pins, is_cursor_open)
+        self.bell = bell_of_loop(loop)
+
+    def _begin(self) -> bool:
+        return not self.future.cancelled()
+
+    def _tell(self, value: Any, error: BaseException | None) -> None:
+        self.bell.call(functools.partial(_settle, self.future, value, error))
+
+
+def _settle(
+    future: "asyncio.Future[Any]", value: Any, error: BaseException | None
+) -> None:
+    """Give a future its outcome, on its loop's thread, unless it was cancelled."""
+    if future.done():
+        return
+    if error is None:
+        future.set_result(value)
+    else:
+        future.set_exception(_raisable(error))
+
+
+def _raisable(error: BaseException) -> BaseException:
+    """Return what an asyncio future may raise, as ``asyncio.wrap_future`` would."""
+    if isinstance(error, StopIteration):
+        # Before Python 3.13 a future refuses it, and who waits would wait for ever.
+        failure = RuntimeError("a call on a worker thread raised StopIteration")
+        failure.__cause__ = error
+        return failure
+    twin = _TWINS.get(type(error))
+    return (
+        error if twin is None else twin(*error.args).with_traceback(error.__traceback__)
+    )
+
+
+_TWINS: dict[type[BaseException], type[BaseException]] = {
+    futures.CancelledError: asyncio.CancelledError,
+    futures.InvalidStateError: asyncio.InvalidStateError,
+}
+"""Errors that asyncio has under the same name as ``concurrent.futures``."""
 
 
 class ResumeJob:

@@ -9,7 +9,6 @@ it finds the request's lease by a context variable.
 """
 
 import asyncio
-import contextlib
 import contextvars
 import functools
 import inspect
@@ -29,6 +28,7 @@ from asgiref.sync import (
 
 from django_asgi_bridge.threads.hold import Hold
 from django_asgi_bridge.threads.jobs import (
+    AwaitedJob,
     CallBack,
     FutureJob,
     TripJob,
@@ -179,22 +179,30 @@ class Lease(Hold):
         result: _R = call.value
         return result
 
-    def submit_call(self, call: Callable[[], _R]) -> "Future[_R]":
-        """Queue a call that asgiref makes; see ``concurrent.futures.Executor``."""
+    def submit_call(self, call: Callable[[], Any]) -> Any:
+        """Queue a call that asgiref makes; see ``concurrent.futures.Executor``.
+
+        Returns:
+            On an event loop's thread a future of that loop, which
+            ``asyncio.wrap_future()`` takes as it is; else a
+            ``concurrent.futures.Future``.
+        """
         if self.atomic_task is not None:
             self.require_atomic_task()
-        future: Future[_R] = Future()
-        job = FutureJob(call, future, *_pins(call))
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            job = FutureJob(call, Future(), *_pins(call))
+            job.is_patient = self.is_patient
+            self.pool.submit(self, job)
+            return job.future
+        job = AwaitedJob(call, loop, *_pins(call))
         job.is_patient = self.is_patient
         if self.pool.submit(self, job) and self.is_refusable:
-            try:
-                loop = asyncio.get_running_loop()
-            except RuntimeError:
-                return future
             timer = loop.call_later(self.queue_timeout, _expire, self, job)
-            settled = functools.partial(_settled, self, job, loop, timer)
-            future.add_done_callback(settled)
-        return future
+            settled = functools.partial(_settled, self, job, timer)
+            job.future.add_done_callback(settled)
+        return job.future
 
     def require_atomic_task(self) -> None:
         """Refuse tasks other than the one inside an ``async with atomic()`` block.
@@ -232,7 +240,8 @@ class _LeaseExecutor(Executor):
         self, fn: Callable[..., _R], /, *args: Any, **kwargs: Any
     ) -> "Future[_R]":
         call = functools.partial(fn, *args, **kwargs) if args or kwargs else fn
-        return current_lease.get().submit_call(call)
+        future: Future[_R] = current_lease.get().submit_call(call)
+        return future
 
 
 _shared: list[ThreadSensitiveContext] = []
@@ -261,15 +270,13 @@ def _expire(lease: Lease, job: FutureJob) -> None:
 def _settled(
     lease: Lease,
     job: FutureJob,
-    loop: asyncio.AbstractEventLoop,
     timer: asyncio.TimerHandle,
-    future: "Future[Any]",
+    future: "asyncio.Future[Any]",
 ) -> None:
     if future.cancelled():
         # Nobody waits for it: it must not take a worker.
         lease.pool.withdraw(lease, job)
-    with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
-        loop.call_soon_threadsafe(timer.cancel)
+    timer.cancel()
 
 
 def _pins(call: Callable[..., Any]) -> tuple[int, Callable[[], bool] | None]:
@@ -281,7 +288,9 @@ def _pins(call: Callable[..., Any]) -> tuple[int, Callable[[], bool] | None]:
     """
     try:
         child = call.args[-1]  # type: ignore[attr-defined]
-        function = inspect.unwrap(child.func)
+        function = child.func
+        if hasattr(function, "__wrapped__"):
+            function = inspect.unwrap(function)
         module: str = function.__module__ or ""
     except (AttributeError, IndexError):
         return PINS_STATE, None

@@ -14,6 +14,7 @@ from django.views import View
 
 from django_asgi_bridge.exceptions import ClientDisconnected
 from django_asgi_bridge.http import abody, stream, streams_body
+from django_asgi_bridge.threads import Lease
 from tests.http.exchanges import Base, Gate, Ledger, Wire, lost_generators, site
 
 pytestmark = pytest.mark.asyncio
@@ -135,6 +136,31 @@ async def test_lines_are_whole_when_they_span_events():
         wire = await Wire(method="POST", body=body).serve(handler)
 
     assert wire.body == b"x" * 70_000 + b"one\n|two\n|three"
+
+
+async def test_read_waits_once_when_many_events_bring_its_bytes(monkeypatch):
+    """A wait takes two changes of the thread, so it is not one for each event."""
+    waits = []
+    call_async = Lease.call_async
+
+    def counted(self, make, *args):
+        waits.append(args)
+        return call_async(self, make, *args)
+
+    monkeypatch.setattr(Lease, "call_async", counted)
+    sizes = []
+
+    def view(request):
+        while piece := request.read(100_000):
+            sizes.append(len(piece))
+        return HttpResponse()
+
+    with site(view) as handler:
+        wire = await Wire(method="POST", body=chunks(300, 1000)).serve(handler)
+
+    assert sizes == [100_000, 100_000, 100_000]
+    assert len(waits) == 3
+    assert wire.received == 300
 
 
 # Unread.

@@ -91,3 +91,16 @@ def test_edges_decide_the_same_however_the_chunks_are_cut(before, after, cuts):
     is_refused = refused_at(body, cuts) is not None
 
     assert is_refused == (before > LIMIT or after > LIMIT)
+
+
+@pytest.mark.parametrize("noise", [b"", b"dary--" * 20, b"y-of-a-boundary--"])
+def test_edges_find_the_last_delimiter_among_ends_of_it(noise):
+    """What looks like its end alone does not hide it, and is not taken for it."""
+    boundary = b"the-long-body-of-a-boundary"
+    first, last = b"--" + boundary, b"--" + boundary + b"--"
+
+    inside = FormEdges(boundary, limit=LIMIT)
+    over = FormEdges(boundary, limit=LIMIT)
+
+    assert inside.excess(first + noise + b"x" * 100) is None
+    assert over.excess(first + noise + last + noise + b"e" * 100) is not None

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_asgi_bridge.exceptions import PoolBusy
-from django_asgi_bridge.threads import get_pool, run_apart, run_sync
+from django_asgi_bridge.threads import get_pool, jobs, run_apart, run_sync
+from django_asgi_bridge.threads.waking import LoopBell
 from django_asgi_bridge.threads.worker import PINS_CURSOR, PINS_NOTHING, PINS_STATE
 from tests.threads.support import (
     WATCHDOG,
@@ -476,6 +478,82 @@ def test_full_queue_refuses_asgirefs_calls_too(pools):
     run(served(pool, request))
     call.gate.set()
     pool.close(holder)
+
+
+# How the outcome comes back.
+
+
+@loops()
+def test_outcome_comes_back_with_one_ring_of_the_bell(pool, monkeypatch, options):
+    """No ``concurrent.futures.Future`` is chained to the loop's own."""
+    rung = []
+    call = LoopBell.call
+
+    def counted(self, function):
+        rung.append(function)
+        call(self, function)
+
+    monkeypatch.setattr(LoopBell, "call", counted)
+    monkeypatch.setattr(jobs.FutureJob, "_begin", None)
+
+    async def request(lease):
+        return [await ident() for _ in range(3)]
+
+    assert len(run(served(pool, request), **options)) == 3
+    assert len(rung) == 3
+
+
+@pytest.mark.parametrize(
+    ("raised", "seen"),
+    [
+        (StopIteration(1), RuntimeError),
+        (futures.CancelledError("why"), asyncio.CancelledError),
+        (futures.InvalidStateError(), asyncio.InvalidStateError),
+        (KeyError("key"), KeyError),
+        (SystemExit(3), SystemExit),
+    ],
+    ids=lambda each: getattr(type(each), "__name__", ""),
+)
+def test_error_comes_back_as_from_any_executor(pool, raised, seen):
+    """As ``asyncio.wrap_future`` gives it; StopIteration does not end the caller."""
+
+    def fail():
+        raise raised
+
+    async def request(lease):
+        try:
+            await sync_to_async(fail)()
+        except BaseException as error:
+            return error
+
+    error = run(served(pool, request))
+
+    assert type(error) is seen
+    assert error is raised or error.__cause__ is raised or error.args == raised.args
+
+
+def test_call_that_runs_is_not_heard_of_when_it_was_cancelled(pool):
+    """Its outcome comes to a future that is done; the next call is as any."""
+    begun, gate = threading.Event(), threading.Event()
+
+    def slow():
+        begun.set()
+        wait(gate)
+
+    async def request(lease):
+        complaints = []
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: complaints.append(context)
+        )
+        task = asyncio.create_task(sync_to_async(slow)())
+        await until(begun.is_set)
+        task.cancel()
+        await asyncio.wait([task])
+        gate.set()
+        thread = await ident()
+        return task.cancelled(), thread == await ident(), complaints
+
+    assert run(served(pool, request)) == (True, True, [])
 
 
 # What ties a lease to its thread.
