@@ -12,12 +12,12 @@ import functools
 import logging
 from typing import Any
 
+from django_asgi_bridge import consumer as package
 from django_asgi_bridge.conf import django_settings
 from django_asgi_bridge.consumer.contract import Consumer
 from django_asgi_bridge.consumer.events import EventFilter, broadcast_frame
 from django_asgi_bridge.consumer.loop import HandlerLoop
 from django_asgi_bridge.exceptions import PoolBusy, StopConsumer
-from django_asgi_bridge.layers import get_channel_layer
 from django_asgi_bridge.protocol.messages import check_message
 from django_asgi_bridge.protocol.websocket import SocketState
 from django_asgi_bridge.sockets import Inbox, Socket, SyncSend
@@ -140,7 +140,9 @@ class Connection:
 
     async def _open_channel(self) -> None:
         consumer, inbox = self._consumer, self.inbox
-        layer = consumer.channel_layer = get_channel_layer(consumer.channel_layer_alias)
+        # By the package's name for it, which tests patch as that of Channels.
+        find = package.get_channel_layer
+        layer = consumer.channel_layer = find(consumer.channel_layer_alias)
         if layer is None:
             return
         is_strict = consumer.strict_events

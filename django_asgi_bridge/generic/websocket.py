@@ -13,6 +13,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404
 
 from django_asgi_bridge.consumer import AsyncConsumer, SyncConsumer
+from django_asgi_bridge.db import aclose_old_connections  # noqa: F401 - re-export
 from django_asgi_bridge.exceptions import (
     AcceptConnection,
     DenyConnection,
