@@ -24,7 +24,7 @@ from django_asgi_bridge.sockets import Inbox, Socket, SyncSend
 from django_asgi_bridge.sockets.failure import FailureClose
 from django_asgi_bridge.sockets.marks import STRICT_EVENTS
 from django_asgi_bridge.sockets.refusal import busy
-from django_asgi_bridge.threads import call_async, drive
+from django_asgi_bridge.threads import LeaseOfCaller, call_async, drive
 from django_asgi_bridge.types import Message, Receive, Scope, Send
 
 __all__ = ("Connection",)
@@ -90,6 +90,7 @@ class Connection:
         Raises:
             Exception: what a handler raised, after clean-up.
         """
+        caller = LeaseOfCaller()
         try:
             await self._open()
             if self._consumer._sync:
@@ -114,7 +115,10 @@ class Connection:
             await self._fail(error)
             raise
         finally:
-            await self._close()
+            try:
+                await self._close()
+            finally:
+                caller.restore()
 
     # The beginning.
 

@@ -20,7 +20,7 @@ from django_asgi_bridge.security.websocket import SameOriginValidator
 from django_asgi_bridge.sessions import CookieMiddleware, SessionMiddleware
 from django_asgi_bridge.sockets.marks import ROUTE, STRICT_EVENTS
 from django_asgi_bridge.sockets.refusal import busy, refuse
-from django_asgi_bridge.threads import ensure_lease, lease_of_context
+from django_asgi_bridge.threads import ensured_lease, lease_of_context
 from django_asgi_bridge.types import App, Receive, Scope, Send
 
 __all__ = ("WebSocketSite",)
@@ -66,7 +66,6 @@ class WebSocketSite:
             return await refuse(scope, receive, send, status=404)
         # For reverse() in consumers, as in views.
         use_script_prefix(prefix)
-        lease = ensure_lease(is_refusable=True)
         routed = {
             **scope,
             "headers": [each for each in scope["headers"] if b"_" not in each[0]],
@@ -75,15 +74,16 @@ class WebSocketSite:
             ROUTE: match,
             STRICT_EVENTS: True,
         }
-        try:
-            return await self._application(routed, receive, send)
-        except PoolBusy as error:
-            if lease is None or not lease.is_refusable:
-                raise
-            # Session and user: nothing has been received yet.
-            await receive()
-            for event in busy(scope, error):
-                await send(event)
+        with ensured_lease(is_refusable=True) as lease:
+            try:
+                return await self._application(routed, receive, send)
+            except PoolBusy as error:
+                if lease is None or not lease.is_refusable:
+                    raise
+                # Session and user: nothing has been received yet.
+                await receive()
+                for event in busy(scope, error):
+                    await send(event)
 
 
 async def _serve_route(scope: Scope, receive: Receive, send: Send) -> Any:
