@@ -21,7 +21,7 @@ from django_asgi_bridge.sessions import CookieMiddleware, SessionMiddleware
 from django_asgi_bridge.sockets.marks import ROUTE, STRICT_EVENTS
 from django_asgi_bridge.sockets.refusal import busy, refuse
 from django_asgi_bridge.threads import ensured_lease, lease_of_context
-from django_asgi_bridge.types import App, Receive, Scope, Send
+from django_asgi_bridge.types import App, Message, Receive, Scope, Send
 
 __all__ = ("WebSocketSite",)
 
@@ -58,12 +58,7 @@ class WebSocketSite:
         try:
             match = current_urlconf().resolve(path_info)
         except Resolver404:
-            logger.warning(
-                "Not Found: %s (WebSocket)",
-                scope["path"],
-                extra={"status_code": 404, "scope": scope},
-            )
-            return await refuse(scope, receive, send, status=404)
+            return await _refuse_unknown(scope, receive, send)
         # For reverse() in consumers, as in views.
         use_script_prefix(prefix)
         routed = {
@@ -91,7 +86,42 @@ async def _serve_route(scope: Scope, receive: Receive, send: Send) -> Any:
     if lease is not None:
         # From here on the consumer answers for what it does.
         lease.is_refusable = False
-    return await scope[ROUTE].func(scope, receive, send)
+    application = scope[ROUTE].func
+    if hasattr(application, "consumer_class"):
+        return await application(scope, receive, send)
+    return await _serve_other(application, scope, receive, send)
+
+
+async def _serve_other(
+    application: App, scope: Scope, receive: Receive, send: Send
+) -> Any:
+    """Serve a route to what is no consumer: middleware around a router, say.
+
+    Such a router is an inner one, and tells an outer one that it knows no route.
+    """
+    is_begun = False
+
+    async def noting() -> Message:
+        nonlocal is_begun
+        is_begun = True
+        return await receive()
+
+    try:
+        return await application(scope, noting, send)
+    except Resolver404:
+        if is_begun:
+            # A consumer's own: it says what was looked for in vain, and by whom.
+            raise
+        return await _refuse_unknown(scope, receive, send)
+
+
+async def _refuse_unknown(scope: Scope, receive: Receive, send: Send) -> None:
+    logger.warning(
+        "Not Found: %s (WebSocket)",
+        scope["path"],
+        extra={"status_code": 404, "scope": scope},
+    )
+    await refuse(scope, receive, send, status=404)
 
 
 def _check(scope: Scope) -> Refusal | None:
