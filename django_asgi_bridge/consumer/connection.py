@@ -259,7 +259,7 @@ class Connection:
 
     async def _end_in_time(self, code: int) -> None:
         """Let the consumer clean up although the server has cancelled its task."""
-        end = self._end(_disconnect(code))
+        end = self._end_wholly(_disconnect(code))
         ending = asyncio.get_running_loop().create_task(end)
         grace = self._consumer.disconnect_grace
         with contextlib.suppress(asyncio.CancelledError):
@@ -274,6 +274,21 @@ class Connection:
             )
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([ending])
+
+    async def _end_wholly(self, message: Message) -> None:
+        """End, and leave the groups if the server has cut that off.
+
+        A layer of somebody else knows of the consumer's end only what it is told.
+        """
+        await self._end(message)
+        if self._puller is None or self._loop.message_type is None:
+            return
+        try:
+            await self._consumer._leave_groups()
+        except Exception:
+            logger.exception(
+                "%s could not leave its groups", type(self._consumer).__qualname__
+            )
 
     async def _end(self, message: Message) -> None:
         """Dispatch the disconnect that the server will not send any more, once."""

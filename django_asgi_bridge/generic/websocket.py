@@ -49,6 +49,7 @@ class AsyncWebsocketConsumer(AsyncConsumer):
 
     groups: Iterable[str] | None = None
     reject_fallback: Literal["refuse", "accept_then_close"] = "refuse"
+    _has_left = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if self.groups is None:
@@ -155,15 +156,20 @@ class AsyncWebsocketConsumer(AsyncConsumer):
     async def websocket_disconnect(self, message: Message) -> None:
         """Leave the groups, call ``disconnect()`` and end the consumer."""
         try:
-            discard = _group_method(self, "group_discard")
-            for group in self.groups or ():
-                await discard(group, self.channel_name)
+            await self._leave_groups()
         finally:
             await self.disconnect(message.get("code", 1005))
         raise StopConsumer
 
+    async def _leave_groups(self) -> None:
+        await _leave_groups(self)
+
     async def disconnect(self, code: int) -> None:
         """Clean up; runs once for each connection, however it ends.
+
+        It runs in the task of the other handlers, the server's own: a server that
+        loses patience and cancels that meanwhile cuts it off. The groups are left
+        all the same.
 
         Args:
             code: the close code; 1006 when the connection broke, 1011 after an
@@ -179,6 +185,7 @@ class WebsocketConsumer(SyncConsumer):
 
     groups: Iterable[str] | None = None
     reject_fallback: Literal["refuse", "accept_then_close"] = "refuse"
+    _has_left = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if self.groups is None:
@@ -256,12 +263,14 @@ class WebsocketConsumer(SyncConsumer):
     def websocket_disconnect(self, message: Message) -> None:
         """Leave the groups, call ``disconnect()`` and end the consumer."""
         try:
-            discard = _group_method(self, "group_discard")
-            for group in self.groups or ():
-                call_async(discard, group, self.channel_name)
+            if self.groups:
+                call_async(self._leave_groups)
         finally:
             self.disconnect(message.get("code", 1005))
         raise StopConsumer
+
+    async def _leave_groups(self) -> None:
+        await _leave_groups(self)
 
     def disconnect(self, code: int) -> None:
         """Clean up; runs once for each connection, however it ends."""
@@ -369,6 +378,20 @@ def _group_method(consumer: AsyncConsumer, name: str) -> Any:
     if method is None and consumer.groups:  # type: ignore[attr-defined] # both have it
         raise InvalidChannelLayerError(rules.NO_GROUPS)
     return method
+
+
+async def _leave_groups(consumer: Any) -> None:
+    """Leave the consumer's groups, unless that was done.
+
+    Raises:
+        InvalidChannelLayerError: the consumer has groups and the layer has none.
+    """
+    if consumer._has_left:
+        return
+    discard = _group_method(consumer, "group_discard")
+    for group in consumer.groups or ():
+        await discard(group, consumer.channel_name)
+    consumer._has_left = True
 
 
 def _log_bad_json(consumer: AsyncConsumer, error: Exception) -> None:

@@ -286,6 +286,24 @@ async def test_caller_keeps_no_lease_of_a_connection_that_failed():
     assert lease_of_context() is None
 
 
+async def test_handlers_share_the_task_that_the_server_calls_in(layer):
+    """What a library keeps by task, or enters in one and leaves in it, goes on."""
+    tasks = []
+
+    class Noting(AsyncWebsocketConsumer):
+        async def connect(self):
+            tasks.append(asyncio.current_task())
+            await self.accept()
+
+        async def disconnect(self, code):
+            tasks.append(asyncio.current_task())
+
+    wire = await Wire(Noting.as_asgi()).open()
+    await wire.leave()
+
+    assert tasks == [wire.task] * 2
+
+
 async def test_connection_that_uses_no_thread_makes_no_trip(layer):
     """C1: Channels makes one to connect, and two to disconnect."""
 
