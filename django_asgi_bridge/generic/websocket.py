@@ -57,6 +57,9 @@ class AsyncWebsocketConsumer(AsyncConsumer):
 
     async def websocket_connect(self, message: Message) -> None:
         """Join the groups and call ``connect()``; see it for what that may raise."""
+        if self._has_left:
+            # The instance serves another connection.
+            self._has_left = False
         add = _group_method(self, "group_add")
         for group in self.groups or ():
             await add(group, self.channel_name)
@@ -193,6 +196,9 @@ class WebsocketConsumer(SyncConsumer):
 
     def websocket_connect(self, message: Message) -> None:
         """Join the groups and call ``connect()``; see it for what that may raise."""
+        if self._has_left:
+            # The instance serves another connection.
+            self._has_left = False
         add = _group_method(self, "group_add")
         for group in self.groups or ():
             call_async(add, group, self.channel_name)

@@ -338,13 +338,14 @@ class Members(Queue):
     def __init__(self):
         super().__init__()
         self.members = set()
-        self.left = []
+        self.asked, self.left = [], []
         self.is_leaving, self.may_leave = asyncio.Event(), asyncio.Event()
 
     async def group_add(self, group, channel):
         self.members.add(group)
 
     async def group_discard(self, group, channel):
+        self.asked.append(group)
         self.is_leaving.set()
         await self.may_leave.wait()
         self.members.remove(group)
@@ -390,6 +391,44 @@ async def test_cancel_while_a_foreign_layer_is_told_leaves_each_group_once(
     assert Echo.last.codes == [1001]
 
 
+@pytest.mark.parametrize("consumer", [Joined, SyncJoined])
+async def test_instance_that_serves_again_leaves_its_groups_again(consumer, layer):
+    foreign = Members()
+    foreign.may_leave.set()
+    channel_layers.set("default", foreign)
+    instance = consumer()
+
+    for _ in range(2):
+        wire = await Wire(instance).open()
+        await wire.leave()
+
+    assert foreign.left == ["room", "hall"] * 2
+    assert foreign.members == set()
+
+
+async def test_cancel_before_the_handshake_leaves_no_group(layer):
+    """None was joined."""
+    foreign = Members()
+    foreign.may_leave.set()
+    channel_layers.set("default", foreign)
+    is_waiting = asyncio.Event()
+
+    async def application(scope, receive, send):
+        async def receive_and_tell():
+            is_waiting.set()
+            return await receive()
+
+        await Joined()(scope, receive_and_tell, send)
+
+    wire = Wire(application)
+    await is_waiting.wait()
+    wire.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await wire.end()
+
+    assert not foreign.is_leaving.is_set()
+
+
 async def test_cancel_during_disconnect_leaves_no_group_a_second_time(layer):
     """It was left before ``disconnect()``, which the cancellation reaches."""
     foreign = Members()
@@ -409,7 +448,7 @@ async def test_cancel_during_disconnect_leaves_no_group_a_second_time(layer):
     with pytest.raises(asyncio.CancelledError):
         await wire.end()
 
-    assert foreign.left == ["room", "hall"]
+    assert foreign.asked == foreign.left == ["room", "hall"]
 
 
 async def test_foreign_layer_that_is_gone_does_not_keep_the_server_from_stopping(
