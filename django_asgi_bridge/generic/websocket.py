@@ -17,10 +17,11 @@ from django_asgi_bridge.db import aclose_old_connections  # noqa: F401 - re-expo
 from django_asgi_bridge.exceptions import (
     AcceptConnection,
     DenyConnection,
-    InvalidChannelLayerError,
+    InvalidChannelLayerError,  # noqa: F401 - re-export
     StopConsumer,
 )
 from django_asgi_bridge.generic import rules
+from django_asgi_bridge.generic.groups import join_groups, leave_groups
 from django_asgi_bridge.threads import call_async
 from django_asgi_bridge.types import Message
 
@@ -57,12 +58,7 @@ class AsyncWebsocketConsumer(AsyncConsumer):
 
     async def websocket_connect(self, message: Message) -> None:
         """Join the groups and call ``connect()``; see it for what that may raise."""
-        if self._has_left:
-            # The instance serves another connection.
-            self._has_left = False
-        add = _group_method(self, "group_add")
-        for group in self.groups or ():
-            await add(group, self.channel_name)
+        await join_groups(self)
         try:
             await self.connect()
         except AcceptConnection:
@@ -165,7 +161,7 @@ class AsyncWebsocketConsumer(AsyncConsumer):
         raise StopConsumer
 
     async def _leave_groups(self) -> None:
-        await _leave_groups(self)
+        await leave_groups(self)
 
     async def disconnect(self, code: int) -> None:
         """Clean up; runs once for each connection, however it ends.
@@ -196,12 +192,8 @@ class WebsocketConsumer(SyncConsumer):
 
     def websocket_connect(self, message: Message) -> None:
         """Join the groups and call ``connect()``; see it for what that may raise."""
-        if self._has_left:
-            # The instance serves another connection.
-            self._has_left = False
-        add = _group_method(self, "group_add")
-        for group in self.groups or ():
-            call_async(add, group, self.channel_name)
+        if self.groups:
+            call_async(join_groups, self)
         try:
             self.connect()
         except AcceptConnection:
@@ -276,7 +268,7 @@ class WebsocketConsumer(SyncConsumer):
         raise StopConsumer
 
     async def _leave_groups(self) -> None:
-        await _leave_groups(self)
+        await leave_groups(self)
 
     def disconnect(self, code: int) -> None:
         """Clean up; runs once for each connection, however it ends."""
@@ -372,32 +364,6 @@ class JsonWebsocketConsumer(WebsocketConsumer):
     def encode_json(cls, content: Any) -> str:
         """Return the text for a content."""
         return json.dumps(content)
-
-
-def _group_method(consumer: AsyncConsumer, name: str) -> Any:
-    """Return a method of the consumer's layer, which only groups need.
-
-    Raises:
-        InvalidChannelLayerError: the consumer has groups and the layer has none.
-    """
-    method = getattr(consumer.channel_layer, name, None)
-    if method is None and consumer.groups:  # type: ignore[attr-defined] # both have it
-        raise InvalidChannelLayerError(rules.NO_GROUPS)
-    return method
-
-
-async def _leave_groups(consumer: Any) -> None:
-    """Leave the consumer's groups, unless that was done.
-
-    Raises:
-        InvalidChannelLayerError: the consumer has groups and the layer has none.
-    """
-    if consumer._has_left:
-        return
-    discard = _group_method(consumer, "group_discard")
-    for group in consumer.groups or ():
-        await discard(group, consumer.channel_name)
-    consumer._has_left = True
 
 
 def _log_bad_json(consumer: AsyncConsumer, error: Exception) -> None:
