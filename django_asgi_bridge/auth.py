@@ -10,7 +10,7 @@ from django_asgi_bridge.conf import django_settings
 from django_asgi_bridge.db import database_sync_to_async
 from django_asgi_bridge.middleware import BaseMiddleware
 from django_asgi_bridge.sessions import CookieMiddleware, SessionMiddleware
-from django_asgi_bridge.threads import ensure_lease
+from django_asgi_bridge.threads import ensured_lease
 from django_asgi_bridge.types import App, Receive, Scope, Send
 
 __all__ = (
@@ -202,11 +202,11 @@ class AuthMiddleware(BaseMiddleware):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         """Call the application with the user."""
-        ensure_lease()
-        scope = dict(scope)
-        self.populate_scope(scope)
-        await self.resolve_scope(scope)
-        return await super().__call__(scope, receive, send)
+        with ensured_lease():
+            scope = dict(scope)
+            self.populate_scope(scope)
+            await self.resolve_scope(scope)
+            return await super().__call__(scope, receive, send)
 
 
 def AuthMiddlewareStack(inner: App) -> CookieMiddleware:  # noqa: N802 - as Channels

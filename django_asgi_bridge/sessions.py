@@ -16,7 +16,7 @@ from django.utils.http import http_date
 
 from django_asgi_bridge.conf import django_settings
 from django_asgi_bridge.db import database_sync_to_async
-from django_asgi_bridge.threads import ensure_lease
+from django_asgi_bridge.threads import ensured_lease
 from django_asgi_bridge.types import App, Receive, Scope, Send
 
 __all__ = (
@@ -266,11 +266,11 @@ class SessionMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         """Call the application with the session."""
-        ensure_lease()
-        wrapper = InstanceSessionWrapper(scope, send)
-        if wrapper.activated:
-            await wrapper.resolve_session()
-        return await self.inner(wrapper.scope, receive, wrapper.send)
+        with ensured_lease():
+            wrapper = InstanceSessionWrapper(scope, send)
+            if wrapper.activated:
+                await wrapper.resolve_session()
+            return await self.inner(wrapper.scope, receive, wrapper.send)
 
 
 def SessionMiddlewareStack(inner: App) -> CookieMiddleware:  # noqa: N802 - as Channels

@@ -170,6 +170,64 @@ def test_names_and_signatures_are_those_of_channels():
     assert set(done.stdout.splitlines()) == differences
 
 
+NAMES = """
+import importlib
+for name in names:
+    theirs = importlib.import_module(f"channels.{name}")
+    ours = importlib.import_module(f"django_asgi_bridge.{name}")
+    for attribute, thing in vars(theirs).items():
+        home = str(getattr(thing, "__module__", None))
+        is_own = home.startswith("channels.") or attribute == "DEFAULT_CHANNEL_LAYER"
+        if is_own and not hasattr(ours, attribute):
+            print(f"{name}.{attribute}")
+"""
+
+
+def test_modules_have_the_names_that_those_of_channels_import():
+    """Projects import from there, too, and patch where a name is used."""
+    for name in ("channels", "daphne"):
+        pytest.importorskip(name)
+    done = run(f"names = {MODULES!r}\n{NAMES}", install="")
+    assert done.returncode == 0, done.stderr
+
+    assert set(done.stdout.split()) == {
+        # See above.
+        "testing.application.no_op",
+        "testing.live.make_application",
+        "testing.live.set_database_connection",
+        # Its denier is a consumer.
+        "security.websocket.AsyncWebsocketConsumer",
+    }
+
+
+def test_layer_that_a_test_puts_in_reaches_consumers():
+    done = run(
+        """
+        import asyncio
+        from unittest import mock
+        from channels.generic.websocket import AsyncWebsocketConsumer
+        from channels.layers import ChannelFull, InMemoryChannelLayer
+        from channels.testing import WebsocketCommunicator
+
+        class Member(AsyncWebsocketConsumer):
+            groups = ["room"]
+
+        async def main():
+            layer = InMemoryChannelLayer()
+            with mock.patch("channels.consumer.get_channel_layer") as patched:
+                patched.return_value = layer
+                socket = WebsocketCommunicator(Member.as_asgi(), "/")
+                await socket.connect()
+                print(list(layer.groups), patched.call_args.args)
+                await socket.disconnect()
+
+        asyncio.run(main())
+        """
+    )
+
+    assert done.stdout == "['room'] ('default',)\n", done.stderr
+
+
 def test_patches_by_dotted_name_reach_our_modules():
     done = run(
         """

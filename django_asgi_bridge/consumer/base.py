@@ -121,6 +121,9 @@ class AsyncConsumer:
         """Return the dispatch that runs on a worker, if that is all there is to it."""
         return None
 
+    async def _leave_groups(self) -> None:
+        """Leave the groups that the consumer joined for its user, if any are left."""
+
     def overflow_key(self, message: Message) -> Hashable:
         """Return what ``"latest_by_key"`` goes by: the event's type by default."""
         return message.get("type")

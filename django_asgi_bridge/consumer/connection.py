@@ -12,19 +12,19 @@ import functools
 import logging
 from typing import Any
 
+from django_asgi_bridge import consumer as package
 from django_asgi_bridge.conf import django_settings
 from django_asgi_bridge.consumer.contract import Consumer
 from django_asgi_bridge.consumer.events import EventFilter, broadcast_frame
 from django_asgi_bridge.consumer.loop import HandlerLoop
 from django_asgi_bridge.exceptions import PoolBusy, StopConsumer
-from django_asgi_bridge.layers import get_channel_layer
 from django_asgi_bridge.protocol.messages import check_message
 from django_asgi_bridge.protocol.websocket import SocketState
 from django_asgi_bridge.sockets import Inbox, Socket, SyncSend
 from django_asgi_bridge.sockets.failure import FailureClose
 from django_asgi_bridge.sockets.marks import STRICT_EVENTS
 from django_asgi_bridge.sockets.refusal import busy
-from django_asgi_bridge.threads import call_async, drive
+from django_asgi_bridge.threads import LeaseOfCaller, call_async, drive
 from django_asgi_bridge.types import Message, Receive, Scope, Send
 
 __all__ = ("Connection",)
@@ -90,6 +90,7 @@ class Connection:
         Raises:
             Exception: what a handler raised, after clean-up.
         """
+        caller = LeaseOfCaller()
         try:
             await self._open()
             if self._consumer._sync:
@@ -114,7 +115,10 @@ class Connection:
             await self._fail(error)
             raise
         finally:
-            await self._close()
+            try:
+                await self._close()
+            finally:
+                caller.restore()
 
     # The beginning.
 
@@ -140,7 +144,9 @@ class Connection:
 
     async def _open_channel(self) -> None:
         consumer, inbox = self._consumer, self.inbox
-        layer = consumer.channel_layer = get_channel_layer(consumer.channel_layer_alias)
+        # By the package's name for it, which tests patch as that of Channels.
+        find = package.get_channel_layer
+        layer = consumer.channel_layer = find(consumer.channel_layer_alias)
         if layer is None:
             return
         is_strict = consumer.strict_events
@@ -253,7 +259,7 @@ class Connection:
 
     async def _end_in_time(self, code: int) -> None:
         """Let the consumer clean up although the server has cancelled its task."""
-        end = self._end(_disconnect(code))
+        end = self._end_wholly(_disconnect(code))
         ending = asyncio.get_running_loop().create_task(end)
         grace = self._consumer.disconnect_grace
         with contextlib.suppress(asyncio.CancelledError):
@@ -268,6 +274,21 @@ class Connection:
             )
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([ending])
+
+    async def _end_wholly(self, message: Message) -> None:
+        """End, and leave the groups if the server has cut that off.
+
+        A layer of somebody else knows of the consumer's end only what it is told.
+        """
+        await self._end(message)
+        if self._puller is None or self._loop.message_type is None:
+            return
+        try:
+            await self._consumer._leave_groups()
+        except Exception:
+            logger.exception(
+                "%s could not leave its groups", type(self._consumer).__qualname__
+            )
 
     async def _end(self, message: Message) -> None:
         """Dispatch the disconnect that the server will not send any more, once."""

@@ -31,6 +31,9 @@ class Consumer(Protocol):
     def sync_dispatch(self) -> Callable[[Message], None] | None:
         """Return the dispatch that runs on a worker, if that is all there is to it."""
 
+    def _leave_groups(self) -> Awaitable[None]:
+        """Leave the groups that the consumer joined for its user, if any are left."""
+
     def overflow_key(self, message: Message) -> Hashable:
         """Return what ``"latest_by_key"`` goes by."""
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from django_asgi_bridge.consumer import AsyncConsumer
+from django_asgi_bridge.db import aclose_old_connections  # noqa: F401 - re-export
 from django_asgi_bridge.exceptions import StopConsumer
 from django_asgi_bridge.types import Message
 

@@ -70,9 +70,10 @@ def refusal_of(
 ) -> tuple[int, dict[str, str]] | None:
     """Return status and headers for an error raised in ``connect()``.
 
-    None where the error is no refusal, or the handshake is answered already.
+    None where the error is no refusal, or the handshake is answered already. To a
+    client that has left meanwhile nothing is sent, and nothing is wrong.
     """
-    if state is not SocketState.CONNECTING:
+    if state in (SocketState.OPEN, SocketState.DENYING):
         return None
     if isinstance(error, Redirect):
         return error.status, {"location": error.url}

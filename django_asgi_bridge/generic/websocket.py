@@ -13,13 +13,15 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404
 
 from django_asgi_bridge.consumer import AsyncConsumer, SyncConsumer
+from django_asgi_bridge.db import aclose_old_connections  # noqa: F401 - re-export
 from django_asgi_bridge.exceptions import (
     AcceptConnection,
     DenyConnection,
-    InvalidChannelLayerError,
+    InvalidChannelLayerError,  # noqa: F401 - re-export
     StopConsumer,
 )
 from django_asgi_bridge.generic import rules
+from django_asgi_bridge.generic.groups import join_groups, leave_groups
 from django_asgi_bridge.threads import call_async
 from django_asgi_bridge.types import Message
 
@@ -48,6 +50,7 @@ class AsyncWebsocketConsumer(AsyncConsumer):
 
     groups: Iterable[str] | None = None
     reject_fallback: Literal["refuse", "accept_then_close"] = "refuse"
+    _has_left = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if self.groups is None:
@@ -55,9 +58,7 @@ class AsyncWebsocketConsumer(AsyncConsumer):
 
     async def websocket_connect(self, message: Message) -> None:
         """Join the groups and call ``connect()``; see it for what that may raise."""
-        add = _group_method(self, "group_add")
-        for group in self.groups or ():
-            await add(group, self.channel_name)
+        await join_groups(self)
         try:
             await self.connect()
         except AcceptConnection:
@@ -154,15 +155,20 @@ class AsyncWebsocketConsumer(AsyncConsumer):
     async def websocket_disconnect(self, message: Message) -> None:
         """Leave the groups, call ``disconnect()`` and end the consumer."""
         try:
-            discard = _group_method(self, "group_discard")
-            for group in self.groups or ():
-                await discard(group, self.channel_name)
+            await self._leave_groups()
         finally:
             await self.disconnect(message.get("code", 1005))
         raise StopConsumer
 
+    async def _leave_groups(self) -> None:
+        await leave_groups(self)
+
     async def disconnect(self, code: int) -> None:
         """Clean up; runs once for each connection, however it ends.
+
+        It runs in the task of the other handlers, the server's own: a server that
+        loses patience and cancels that meanwhile cuts it off. The groups are left
+        all the same.
 
         Args:
             code: the close code; 1006 when the connection broke, 1011 after an
@@ -178,6 +184,7 @@ class WebsocketConsumer(SyncConsumer):
 
     groups: Iterable[str] | None = None
     reject_fallback: Literal["refuse", "accept_then_close"] = "refuse"
+    _has_left = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if self.groups is None:
@@ -185,9 +192,8 @@ class WebsocketConsumer(SyncConsumer):
 
     def websocket_connect(self, message: Message) -> None:
         """Join the groups and call ``connect()``; see it for what that may raise."""
-        add = _group_method(self, "group_add")
-        for group in self.groups or ():
-            call_async(add, group, self.channel_name)
+        if self.groups:
+            call_async(join_groups, self)
         try:
             self.connect()
         except AcceptConnection:
@@ -255,12 +261,14 @@ class WebsocketConsumer(SyncConsumer):
     def websocket_disconnect(self, message: Message) -> None:
         """Leave the groups, call ``disconnect()`` and end the consumer."""
         try:
-            discard = _group_method(self, "group_discard")
-            for group in self.groups or ():
-                call_async(discard, group, self.channel_name)
+            if self.groups:
+                call_async(self._leave_groups)
         finally:
             self.disconnect(message.get("code", 1005))
         raise StopConsumer
+
+    async def _leave_groups(self) -> None:
+        await leave_groups(self)
 
     def disconnect(self, code: int) -> None:
         """Clean up; runs once for each connection, however it ends."""
@@ -356,18 +364,6 @@ class JsonWebsocketConsumer(WebsocketConsumer):
     def encode_json(cls, content: Any) -> str:
         """Return the text for a content."""
         return json.dumps(content)
-
-
-def _group_method(consumer: AsyncConsumer, name: str) -> Any:
-    """Return a method of the consumer's layer, which only groups need.
-
-    Raises:
-        InvalidChannelLayerError: the consumer has groups and the layer has none.
-    """
-    method = getattr(consumer.channel_layer, name, None)
-    if method is None and consumer.groups:  # type: ignore[attr-defined] # both have it
-        raise InvalidChannelLayerError(rules.NO_GROUPS)
-    return method
 
 
 def _log_bad_json(consumer: AsyncConsumer, error: Exception) -> None:

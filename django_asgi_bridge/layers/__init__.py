@@ -7,6 +7,11 @@
 import importlib
 from typing import Any
 
+# Re-exports: what projects import from the module of Channels.
+from django_asgi_bridge.exceptions import ChannelFull as ChannelFull
+from django_asgi_bridge.exceptions import (
+    InvalidChannelLayerError as InvalidChannelLayerError,
+)
 from django_asgi_bridge.layers.base import DEFAULT_CHANNEL_LAYER, BaseChannelLayer
 from django_asgi_bridge.layers.broadcast import group_broadcast
 from django_asgi_bridge.layers.bus import process_bus

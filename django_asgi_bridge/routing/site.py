@@ -20,8 +20,8 @@ from django_asgi_bridge.security.websocket import SameOriginValidator
 from django_asgi_bridge.sessions import CookieMiddleware, SessionMiddleware
 from django_asgi_bridge.sockets.marks import ROUTE, STRICT_EVENTS
 from django_asgi_bridge.sockets.refusal import busy, refuse
-from django_asgi_bridge.threads import ensure_lease, lease_of_context
-from django_asgi_bridge.types import App, Receive, Scope, Send
+from django_asgi_bridge.threads import ensured_lease, lease_of_context
+from django_asgi_bridge.types import App, Message, Receive, Scope, Send
 
 __all__ = ("WebSocketSite",)
 
@@ -57,15 +57,9 @@ class WebSocketSite:
         try:
             match = current_urlconf().resolve(path_info)
         except Resolver404:
-            logger.warning(
-                "Not Found: %s (WebSocket)",
-                scope["path"],
-                extra={"status_code": 404, "scope": scope},
-            )
-            return await refuse(scope, receive, send, status=404)
+            return await _refuse_unknown(scope, receive, send)
         # For reverse() in consumers, as in views.
         use_script_prefix(prefix)
-        lease = ensure_lease(is_refusable=True)
         routed = {
             **scope,
             "headers": [each for each in scope["headers"] if b"_" not in each[0]],
@@ -74,15 +68,16 @@ class WebSocketSite:
             ROUTE: match,
             STRICT_EVENTS: True,
         }
-        try:
-            return await self._application(routed, receive, send)
-        except PoolBusy as error:
-            if lease is None or not lease.is_refusable:
-                raise
-            # Session and user: nothing has been received yet.
-            await receive()
-            for event in busy(scope, error):
-                await send(event)
+        with ensured_lease(is_refusable=True) as lease:
+            try:
+                return await self._application(routed, receive, send)
+            except PoolBusy as error:
+                if lease is None or not lease.is_refusable:
+                    raise
+                # Session and user: nothing has been received yet.
+                await receive()
+                for event in busy(scope, error):
+                    await send(event)
 
 
 async def _serve_route(scope: Scope, receive: Receive, send: Send) -> Any:
@@ -90,7 +85,42 @@ async def _serve_route(scope: Scope, receive: Receive, send: Send) -> Any:
     if lease is not None:
         # From here on the consumer answers for what it does.
         lease.is_refusable = False
-    return await scope[ROUTE].func(scope, receive, send)
+    application = scope[ROUTE].func
+    if hasattr(application, "consumer_class"):
+        return await application(scope, receive, send)
+    return await _serve_other(application, scope, receive, send)
+
+
+async def _serve_other(
+    application: App, scope: Scope, receive: Receive, send: Send
+) -> Any:
+    """Serve a route to what is no consumer: middleware around a router, say.
+
+    Such a router is an inner one, and tells an outer one that it knows no route.
+    """
+    is_begun = False
+
+    async def noting() -> Message:
+        nonlocal is_begun
+        is_begun = True
+        return await receive()
+
+    try:
+        return await application(scope, noting, send)
+    except Resolver404:
+        if is_begun:
+            # A consumer's own: it says what was looked for in vain, and by whom.
+            raise
+        return await _refuse_unknown(scope, receive, send)
+
+
+async def _refuse_unknown(scope: Scope, receive: Receive, send: Send) -> None:
+    logger.warning(
+        "Not Found: %s (WebSocket)",
+        scope["path"],
+        extra={"status_code": 404, "scope": scope},
+    )
+    await refuse(scope, receive, send, status=404)
 
 
 def _check(scope: Scope) -> Refusal | None:

@@ -165,7 +165,7 @@ class SameOriginValidator:
             return f"its Origin {origins[0][:200]!r} is no scheme, host and port"
         if site in self._parsed:
             return ""
-        if site != _own_site(scope):
+        if site not in _own_sites(scope):
             return f"its Origin is {origins[0][:200]!r}"
         if not _is_host_allowed(site):
             return f"its Host {site[1][:200]!r} is not in ALLOWED_HOSTS"
@@ -182,17 +182,23 @@ def _objection_without_origin(scope: Scope) -> str:
 _Site = tuple[str, str, int]
 
 
-def _own_site(scope: Scope) -> _Site | None:
-    """Return scheme, host and port of the request itself."""
+def _own_sites(scope: Scope) -> list[_Site]:
+    """Return scheme, host and port of the request itself.
+
+    They are two where nothing tells whether it came over TLS: a page that was loaded
+    over it from this very host and port is this site's own in any case.
+    """
     # As ``HttpRequest.get_host()``: what the browser asked the proxy for.
     is_behind_proxy = getattr(django_settings, "USE_X_FORWARDED_HOST", False)
     hosts = _values(scope, b"x-forwarded-host") if is_behind_proxy else []
     hosts = hosts or _values(scope, b"host")
     if len(hosts) != 1:
-        return None
+        return []
     scheme = _scheme(scope)
-    origin = _parse(f"{scheme}://{hosts[0]}")
-    return None if origin is None else _site(origin)
+    schemes = ("http", "https") if scheme is None else (scheme,)
+    origins = [_parse(f"{each}://{hosts[0]}") for each in schemes]
+    sites = [None if origin is None else _site(origin) for origin in origins]
+    return [site for site in sites if site is not None]
 
 
 def _is_host_allowed(site: _Site) -> bool:
@@ -207,8 +213,11 @@ def _is_host_allowed(site: _Site) -> bool:
     return validate_host(host, allowed)
 
 
-def _scheme(scope: Scope) -> str:
-    """Return the scheme that the browser saw, proxies that Django trusts included."""
+def _scheme(scope: Scope) -> str | None:
+    """Return the scheme that the browser saw, proxies that Django trusts included.
+
+    None where the server does not tell: daphne does not, with TLS of its own either.
+    """
     proxy = getattr(django_settings, "SECURE_PROXY_SSL_HEADER", None)
     if proxy:
         name = proxy[0].removeprefix("HTTP_").replace("_", "-").lower().encode()
@@ -216,7 +225,10 @@ def _scheme(scope: Scope) -> str:
         if values:
             is_secure = values[0].split(",")[0].strip() == proxy[1]
             return "https" if is_secure else "http"
-    return "https" if scope.get("scheme") in ("wss", "https") else "http"
+    scheme = scope.get("scheme")
+    if scheme is None:
+        return None
+    return "https" if scheme in ("wss", "https") else "http"
 
 
 def _site(origin: ParseResult) -> _Site | None:

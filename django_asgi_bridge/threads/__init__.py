@@ -1,10 +1,11 @@
 """The only door between the event loop and worker threads."""
 
 import asyncio
+import contextlib
 import functools
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 from asgiref.sync import async_to_sync, sync_to_async
@@ -14,7 +15,12 @@ from django_asgi_bridge.threads import connections
 from django_asgi_bridge.threads.cancellation import Postponed, ended
 from django_asgi_bridge.threads.driver import detached_here, detached_tasks, drive
 from django_asgi_bridge.threads.jobs import was_left
-from django_asgi_bridge.threads.lease import Lease, current_lease, lease_of_context
+from django_asgi_bridge.threads.lease import (
+    Lease,
+    LeaseOfCaller,
+    current_lease,
+    lease_of_context,
+)
 from django_asgi_bridge.threads.loop_thread import LoopThread
 from django_asgi_bridge.threads.pool import PoolStats, WorkerPool
 from django_asgi_bridge.threads.tasks import start_task
@@ -25,6 +31,7 @@ __all__ = (
     "PINS_NOTHING",
     "PINS_STATE",
     "Lease",
+    "LeaseOfCaller",
     "LoopThread",
     "PoolStats",
     "Postponed",
@@ -35,7 +42,7 @@ __all__ = (
     "detached_tasks",
     "drive",
     "ended",
-    "ensure_lease",
+    "ensured_lease",
     "get_pool",
     "lease_of_context",
     "new_handler_lease",
@@ -105,8 +112,9 @@ def new_handler_lease(*, is_refusable: bool = False) -> Lease:
     return lease
 
 
-def ensure_lease(*, is_refusable: bool = False) -> Lease | None:
-    """Let the sync code of a connection run on leased workers, from here on.
+@contextlib.contextmanager
+def ensured_lease(*, is_refusable: bool = False) -> Iterator[Lease | None]:
+    """Let the sync code of a connection run on leased workers, inside the block.
 
     Does nothing where the context has a lease. Else each call gets a worker for
     itself alone, so that one connection's code does not wait for another's.
@@ -118,11 +126,16 @@ def ensure_lease(*, is_refusable: bool = False) -> Lease | None:
         The lease that was made, if one was.
     """
     if lease_of_context() is not None:
-        return None
+        yield None
+        return
     lease = new_handler_lease(is_refusable=is_refusable)
     lease.is_closed = True
+    caller = LeaseOfCaller()
     lease.enter(follows_loop=True)
-    return lease
+    try:
+        yield lease
+    finally:
+        caller.restore()
 
 
 async def run_apart(fn: Callable[..., _R], *args: Any) -> _R:

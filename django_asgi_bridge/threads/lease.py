@@ -47,7 +47,7 @@ from django_asgi_bridge.threads.worker import (
     PINS_STATE,
 )
 
-__all__ = ("Lease", "current_lease", "lease_of_context")
+__all__ = ("Lease", "LeaseOfCaller", "current_lease", "lease_of_context")
 
 _R = TypeVar("_R")
 
@@ -223,6 +223,27 @@ class Lease(Hold):
 current_lease: contextvars.ContextVar[Lease] = contextvars.ContextVar(
     "django_asgi_bridge.lease"
 )
+
+
+class LeaseOfCaller:
+    """Keeps in mind whose lease the current context has, to give it back.
+
+    For applications that run in their caller's own context: it may go on, with other
+    connections or none.
+    """
+
+    __slots__ = ("_context", "_lease")
+
+    def __init__(self) -> None:
+        self._lease = current_lease.get(None)
+        self._context = SyncToAsync.thread_sensitive_context.get(None)
+
+    def restore(self) -> None:
+        """Make the caller's lease the current one again."""
+        # Set, not reset: a task that is thrown away is closed in another context.
+        current_lease.set(self._lease)  # type: ignore[arg-type] # None: as if unset
+        sensitive: Any = SyncToAsync.thread_sensitive_context
+        sensitive.set(self._context)
 
 
 _executors = LocalView(AsyncToSync.executors)

@@ -327,3 +327,143 @@ async def test_frames_and_events_take_turns_also_with_several_handlers():
 
     assert [message["type"] for message in got] == ["frame", "event"] * 4
     assert [message["number"] for message in got] == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+# The server cancels what ends already.
+
+
+class Members(Queue):
+    """Keeps memberships; to leave a group takes as long as a test lets it."""
+
+    def __init__(self):
+        super().__init__()
+        self.members = set()
+        self.asked, self.left = [], []
+        self.is_leaving, self.may_leave = asyncio.Event(), asyncio.Event()
+
+    async def group_add(self, group, channel):
+        self.members.add(group)
+
+    async def group_discard(self, group, channel):
+        self.asked.append(group)
+        self.is_leaving.set()
+        await self.may_leave.wait()
+        self.members.remove(group)
+        self.left.append(group)
+
+
+class Joined(Echo):
+    groups = ["room", "hall"]
+
+
+class SyncJoined(WebsocketConsumer):
+    groups = ["room", "hall"]
+
+    def __init__(self):
+        super().__init__()
+        self.codes = []
+        Echo.last = self
+
+    def disconnect(self, code):
+        self.codes.append(code)
+
+
+@pytest.mark.parametrize("consumer", [Joined, SyncJoined])
+async def test_cancel_while_a_foreign_layer_is_told_leaves_each_group_once(
+    consumer, layer
+):
+    """And ``disconnect()`` runs, with the client's code."""
+    foreign = Members()
+    channel_layers.set("default", foreign)
+    wire = await Wire(consumer.as_asgi()).open()
+    assert foreign.members == {"room", "hall"}
+    wire.push("disconnect", code=1001)
+    await foreign.is_leaving.wait()
+
+    wire.task.cancel()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    foreign.may_leave.set()
+    with pytest.raises(asyncio.CancelledError):
+        await wire.end()
+
+    assert foreign.left == ["room", "hall"]
+    assert Echo.last.codes == [1001]
+
+
+@pytest.mark.parametrize("consumer", [Joined, SyncJoined])
+async def test_instance_that_serves_again_leaves_its_groups_again(consumer, layer):
+    foreign = Members()
+    foreign.may_leave.set()
+    channel_layers.set("default", foreign)
+    instance = consumer()
+
+    for _ in range(2):
+        wire = await Wire(instance).open()
+        await wire.leave()
+
+    assert foreign.left == ["room", "hall"] * 2
+    assert foreign.members == set()
+
+
+async def test_cancel_before_the_handshake_leaves_no_group(layer):
+    """None was joined."""
+    foreign = Members()
+    foreign.may_leave.set()
+    channel_layers.set("default", foreign)
+    is_waiting = asyncio.Event()
+
+    async def application(scope, receive, send):
+        async def receive_and_tell():
+            is_waiting.set()
+            return await receive()
+
+        await Joined()(scope, receive_and_tell, send)
+
+    wire = Wire(application)
+    await is_waiting.wait()
+    wire.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await wire.end()
+
+    assert not foreign.is_leaving.is_set()
+
+
+async def test_cancel_during_disconnect_leaves_no_group_a_second_time(layer):
+    """It was left before ``disconnect()``, which the cancellation reaches."""
+    foreign = Members()
+    foreign.may_leave.set()
+    channel_layers.set("default", foreign)
+    is_ending = asyncio.Event()
+
+    class Waiting(Joined):
+        async def disconnect(self, code):
+            is_ending.set()
+            await asyncio.Event().wait()
+
+    wire = await Wire(Waiting.as_asgi()).open()
+    wire.push("disconnect", code=1001)
+    await is_ending.wait()
+    wire.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await wire.end()
+
+    assert foreign.asked == foreign.left == ["room", "hall"]
+
+
+async def test_foreign_layer_that_is_gone_does_not_keep_the_server_from_stopping(
+    layer, caplog
+):
+    foreign = Members()
+    channel_layers.set("default", foreign)
+    own = type("Own", (Joined,), {"disconnect_grace": 0.0})
+    wire = await Wire(own.as_asgi()).open()
+    wire.push("disconnect", code=1001)
+    await foreign.is_leaving.wait()
+
+    wire.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await wire.end()
+
+    assert foreign.left == []
+    assert "was cut off" in caplog.text

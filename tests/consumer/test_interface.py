@@ -4,7 +4,9 @@ import asyncio
 import contextvars
 
 import pytest
+from asgiref.sync import SyncToAsync
 
+from django_asgi_bridge.auth import AuthMiddleware
 from django_asgi_bridge.consumer import AsyncConsumer, SyncConsumer, get_handler_name
 from django_asgi_bridge.exceptions import (
     AcceptConnection,
@@ -22,7 +24,8 @@ from django_asgi_bridge.generic.websocket import (
     WebsocketConsumer,
 )
 from django_asgi_bridge.layers import InMemoryChannelLayer, channel_layers
-from django_asgi_bridge.threads import get_pool
+from django_asgi_bridge.sessions import SessionMiddlewareStack
+from django_asgi_bridge.threads import get_pool, lease_of_context
 from django_asgi_bridge.utils import await_many_dispatch, name_that_thing
 from tests.consumer.wire import WATCHDOG, Wire
 
@@ -255,6 +258,50 @@ async def test_handlers_share_the_context_that_the_server_calls_in(base, layer):
 
     assert seen == ["the wrapper's", "1"] * 2
     assert NOTE.get() == "nothing"
+
+
+@pytest.mark.parametrize("base", [AsyncWebsocketConsumer, WebsocketConsumer])
+async def test_caller_keeps_no_lease_of_a_connection(base, layer):
+    """Who calls the application in its own context, as a test does, goes on in it."""
+    events = [{"type": "websocket.connect"}, {"type": "websocket.disconnect"}]
+
+    async def receive():
+        return events.pop(0)
+
+    async def send(event):
+        """Take it."""
+
+    scope = {"type": "websocket", "path": "/", "headers": []}
+    await SessionMiddlewareStack(base.as_asgi())(scope, receive, send)
+
+    assert events == []
+    assert lease_of_context() is None
+    assert SyncToAsync.thread_sensitive_context.get(None) is None
+
+
+async def test_caller_keeps_no_lease_of_a_connection_that_failed():
+    with pytest.raises(ValueError, match="SessionMiddleware must be above it"):
+        await AuthMiddleware(None)({}, None, None)
+
+    assert lease_of_context() is None
+
+
+async def test_handlers_share_the_task_that_the_server_calls_in(layer):
+    """What a library keeps by task, or enters in one and leaves in it, goes on."""
+    tasks = []
+
+    class Noting(AsyncWebsocketConsumer):
+        async def connect(self):
+            tasks.append(asyncio.current_task())
+            await self.accept()
+
+        async def disconnect(self, code):
+            tasks.append(asyncio.current_task())
+
+    wire = await Wire(Noting.as_asgi()).open()
+    await wire.leave()
+
+    assert tasks == [wire.task] * 2
 
 
 async def test_connection_that_uses_no_thread_makes_no_trip(layer):

@@ -21,6 +21,7 @@ from django_asgi_bridge.generic.websocket import (
 )
 from django_asgi_bridge.layers import channel_layers
 from django_asgi_bridge.testing import WebsocketCommunicator
+from tests.consumer.wire import Wire
 
 pytestmark = pytest.mark.asyncio
 
@@ -324,6 +325,22 @@ async def test_groups_of_a_class_are_not_those_of_its_instances(base):
     assert base.groups is None
     assert base().groups == []
     assert base().groups is not base().groups
+
+
+@pytest.mark.parametrize("error", [Http404, PermissionDenied, DenyConnection])
+@pytest.mark.parametrize("index", [0, 1])
+async def test_refusal_of_a_client_that_has_left_is_no_error(error, index, caplog):
+    """Nobody is told, and no traceback is written."""
+
+    def connect(self):
+        raise error
+
+    wire = Wire(both(connect)[index].as_asgi(), extensions=CAN_REFUSE)
+    wire.push("connect")
+    wire.push("disconnect", code=1006)
+    await wire.end()
+
+    assert all(record.exc_info is None for record in caplog.records)
 
 
 # JSON.

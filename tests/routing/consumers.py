@@ -1,5 +1,6 @@
-"""A consumer that says what it knows of its route."""
+"""Consumers that say what they know of their route."""
 
+from django.urls import Resolver404
 from django.urls import reverse as page_reverse
 
 from django_asgi_bridge.generic.websocket import AsyncJsonWebsocketConsumer
@@ -22,3 +23,10 @@ class Echo(AsyncJsonWebsocketConsumer):
 
     async def fail(self, event):
         """Reachable only by a mistake."""
+
+
+class Looking(AsyncJsonWebsocketConsumer):
+    """Looks for a path that is not there, when it is asked for it."""
+
+    async def receive_json(self, content, **kwargs):
+        raise Resolver404(content)

@@ -6,7 +6,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.template import Context, Template
 from django.test import RequestFactory
-from django.urls import NoReverseMatch, path
+from django.urls import NoReverseMatch, Resolver404, path
 
 from django_asgi_bridge.asgi import get_asgi_application
 from django_asgi_bridge.layers import InMemoryChannelLayer, channel_layers
@@ -56,6 +56,41 @@ async def test_unknown_path_is_a_404_with_one_line_in_the_log(extensions, caplog
     (record,) = [each for each in caplog.records if each.name == "django.request"]
     assert record.getMessage() == "Not Found: /ws/nothing/ (WebSocket)"
     assert record.exc_info is None
+
+
+@pytest.mark.parametrize("extensions", [CAN_REFUSE, None])
+async def test_router_in_middleware_that_knows_no_route_is_a_404(extensions, caplog):
+    """It is an inner router there: its error is one for an outer one."""
+    socket = client("/ws/router/", extensions=extensions)
+
+    with caplog.at_level(logging.INFO):
+        is_open, code = await socket.connect()
+    await socket.wait()
+
+    assert not is_open
+    assert extensions is None or code == 404
+    (record,) = [each for each in caplog.records if each.name == "django.request"]
+    assert record.getMessage() == "Not Found: /ws/router/ (WebSocket)"
+
+
+async def test_consumer_in_middleware_is_served():
+    socket = client("/ws/wrapped/")
+
+    assert await socket.connect() == (True, None)
+    assert (await socket.receive_json_from())["user"] == "AnonymousUser"
+    await socket.disconnect()
+
+
+async def test_path_that_a_consumer_does_not_find_is_its_own_error(caplog):
+    """The handshake was answered long ago."""
+    socket = client("/ws/looking/")
+    await socket.connect()
+    await socket.send_json_to("nowhere")
+
+    with pytest.raises(Resolver404, match="nowhere"):
+        await socket.wait()
+
+    assert "Not Found" not in caplog.text
 
 
 async def test_site_without_routes_answers_404(settings):

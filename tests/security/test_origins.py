@@ -12,7 +12,7 @@ from django_asgi_bridge.security.websocket import (
 pytestmark = pytest.mark.asyncio
 
 
-async def is_let_in(validator, *origins, **headers):
+async def is_let_in(validator, *origins, scheme="ws", **headers):
     """Tell whether a handshake reaches the application."""
     sent = []
     pairs = [(b"origin", each) for each in origins]
@@ -24,7 +24,9 @@ async def is_let_in(validator, *origins, **headers):
     async def send(event):
         sent.append(event["type"])
 
-    scope = {"type": "websocket", "path": "/", "scheme": "ws", "headers": pairs}
+    scope = {"type": "websocket", "path": "/", "headers": pairs}
+    if scheme is not None:
+        scope["scheme"] = scheme
     answer = await validator(scope, receive, send)
     assert (answer == "in") == (sent == [])
     return answer == "in"
@@ -155,6 +157,30 @@ async def test_session_cookie_without_an_origin_is_refused(form, settings, caplo
 
     assert not await is_let_in(validator, host=b"a.com", cookie=cookie)
     assert await is_let_in(validator, host=b"a.com", cookie=b"a=b")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "origin", "host", "expected"),
+    [
+        # As daphne leaves it out, over TLS of its own too.
+        (None, b"https://a.com", b"a.com", True),
+        (None, b"https://a.com:8443", b"a.com:8443", True),
+        (None, b"http://a.com:8000", b"a.com:8000", True),
+        (None, b"https://a.com", b"a.com:80", False),
+        (None, b"https://a.com", b"a.com:8000", False),
+        (None, b"https://b.com", b"a.com", False),
+        (None, b"ftp://a.com", b"a.com", False),
+        ("ws", b"https://a.com", b"a.com", False),
+        ("wss", b"https://a.com", b"a.com", True),
+        ("wss", b"http://a.com", b"a.com", False),
+    ],
+)
+async def test_own_page_may_come_over_tls_where_the_server_does_not_tell(
+    scheme, origin, host, expected
+):
+    validator = SameOriginValidator(application)
+
+    assert await is_let_in(validator, origin, host=host, scheme=scheme) is expected
 
 
 async def test_scheme_is_that_of_a_trusted_proxy(settings):

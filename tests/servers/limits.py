@@ -57,10 +57,9 @@ SOCKET_LIMITS: tuple[Limit, ...] = (
         "the worker takes no root path; a subclass whose `CONFIG_KWARGS` name one does",
     ),
     Limit(
-        "ws_tls",
+        "ws_tls_scheme",
         ("daphne",),
-        "daphne does not tell the scheme of a WebSocket, so that an `https` origin is "
-        "another site's: name it in `WEBSOCKET_ORIGINS`",
+        "daphne does not tell the scheme of a WebSocket; pages of the site are let in",
     ),
     # Refusing it.
     Limit("ws_refusal_response", NO_RESPONSE, NO_REFUSAL),

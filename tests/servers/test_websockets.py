@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -221,19 +222,29 @@ def test_ws_root_path(socket_spec: ServerSpec, start: StartServer):
 
 
 def test_ws_tls(start: StartServer, certificate: tuple[Path, Path]):
-    """Over TLS the scheme is wss, and a page of the site is let in."""
+    """Over TLS a page of the site is let in."""
+    assert seen_over_tls(start(Launch(tls=certificate)), certificate)
+
+
+def test_ws_tls_scheme(start: StartServer, certificate: tuple[Path, Path]):
+    """Over TLS the scheme is wss."""
+    seen = seen_over_tls(start(Launch(tls=certificate)), certificate)
+
+    assert seen["scheme"] == "wss"
+
+
+def seen_over_tls(server: Server, certificate: tuple[Path, Path]) -> dict[str, Any]:
+    """Return what a consumer sees of the handshake of a page of its own site."""
     import ssl
 
-    server = start(Launch(tls=certificate))
     context = ssl.create_default_context(cafile=str(certificate[0]))
     address = f"wss://localhost:{server.address[1]}/ws/mirror/x/"
     own = f"https://localhost:{server.address[1]}"
     raw = Connection(server.address).socket
 
     with client.connect(address, ssl=context, sock=raw, origin=own) as socket:
-        seen = json.loads(socket.recv(timeout=PATIENCE))
-
-    assert seen["scheme"] == "wss"
+        seen: dict[str, Any] = json.loads(socket.recv(timeout=PATIENCE))
+    return seen
 
 
 # Who is refused, and how

@@ -1,0 +1,1 @@
+"""What Channels does wrong, shown on Channels itself and on this package."""
