@@ -15,7 +15,6 @@ from django_asgi_bridge.threads.cancellation import Postponed, ended
 from django_asgi_bridge.threads.driver import detached_here, detached_tasks, drive
 from django_asgi_bridge.threads.jobs import was_left
 from django_asgi_bridge.threads.lease import Lease, current_lease, lease_of_context
-from django_asgi_bridge.threads.loop_thread import LoopThread
 from django_asgi_bridge.threads.pool import PoolStats, WorkerPool
 from django_asgi_bridge.threads.tasks import start_task
 from django_asgi_bridge.threads.worker import PINS_CURSOR, PINS_NOTHING, PINS_STATE
@@ -25,7 +24,6 @@ __all__ = (
     "PINS_NOTHING",
     "PINS_STATE",
     "Lease",
-    "LoopThread",
     "PoolStats",
     "Postponed",
     "WorkerPool",

@@ -17,7 +17,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from django_asgi_bridge.exceptions import PoolBusy
 from django_asgi_bridge.threads.sleepers import Sleepers
@@ -28,8 +28,7 @@ __all__ = ("PoolStats", "WorkerPool")
 logger = logging.getLogger("django_asgi_bridge.threads")
 
 
-@dataclass(frozen=True, slots=True)
-class PoolStats:
+class PoolStats(NamedTuple):
     """What the pool does at one moment.
 
     Attributes:
