@@ -117,15 +117,10 @@ def run(code, apps=(PACKAGE,)):
     return json.loads(ended.stdout)
 
 
-def rooms(told):
-    """Return the package's modules that were loaded, by their names inside it."""
-    own = (name for name in told["modules"] if name.startswith(f"{PACKAGE}."))
+def rooms(modules):
+    """Return the package's among these modules, by their names inside it."""
+    own = (name for name in modules if name.startswith(f"{PACKAGE}."))
     return {name.removeprefix(f"{PACKAGE}.") for name in own}
-
-
-def unneeded(told):
-    """Return those that a plain site has no use for."""
-    return {name for name in rooms(told) if {name, name.split(".")[0]} & UNNEEDED}
 
 
 def test_names_of_unneeded_rooms_are_right():
@@ -135,49 +130,17 @@ def test_names_of_unneeded_rooms_are_right():
         assert path.is_dir() or path.with_suffix(".py").is_file(), name
 
 
-def test_plain_site_loads_nothing_of_the_others():
-    """Neither at its start nor for its first request."""
-    told = run("""
+@pytest.fixture(scope="module")
+def plain():
+    """A site without WebSockets, at its start and after its first request."""
+    return run("""
         from django_asgi_bridge.asgi import get_asgi_application
         application = get_asgi_application()
+        told["at_start"] = sorted(sys.modules)
         asyncio.run(visit(application, STARTUP))
         sent.clear()
         asyncio.run(visit(application, REQUEST))
         told["status"] = sent[0]["status"]
-    """)
-
-    assert told["status"] == 200
-    assert unneeded(told) == set()
-
-
-def test_plain_site_loads_few_modules_more_than_djangos():
-    """And but one of others: Django's error views, which it loads when one is shown."""
-    ours = run("""
-        from django_asgi_bridge.asgi import get_asgi_application
-        get_asgi_application()
-    """)
-    djangos = run(
-        """
-        from django.core.asgi import get_asgi_application
-        get_asgi_application()
-        """,
-        apps=(),
-    )
-
-    others = {
-        name
-        for name in set(ours["modules"]) - set(djangos["modules"])
-        if name.partition(".")[0] != PACKAGE
-    }
-    assert others <= {"django.views.decorators.csrf", "django.views.defaults"}
-    assert len(rooms(ours)) <= MAX_OWN_MODULES
-
-
-def test_plain_site_makes_no_dataclasses_at_its_start():
-    """``dataclass`` compiles: one costs as much as five modules. Config is worth it."""
-    told = run("""
-        from django_asgi_bridge.asgi import get_asgi_application
-        get_asgi_application()
         told["dataclasses"] = sorted(
             {
                 found.__qualname__
@@ -189,14 +152,50 @@ def test_plain_site_makes_no_dataclasses_at_its_start():
         )
     """)
 
-    assert told["dataclasses"] == ["Config"]
+
+def test_plain_site_loads_nothing_of_the_others(plain):
+    """Neither at its start nor for its first request."""
+    assert plain["status"] == 200
+    assert {
+        name
+        for name in rooms(plain["modules"])
+        if {name, name.partition(".")[0]} & UNNEEDED
+    } == set()
+
+
+def test_plain_site_loads_few_modules_more_than_djangos(plain):
+    """Of others but Django's error views, which it loads when it shows the first."""
+    djangos = run(
+        """
+        from django.core.asgi import get_asgi_application
+        get_asgi_application()
+        """,
+        apps=(),
+    )
+
+    more = set(plain["at_start"]) - set(djangos["modules"])
+    others = {name for name in more if name.partition(".")[0] != PACKAGE}
+    assert others <= {"django.views.decorators.csrf", "django.views.defaults"}
+    assert len(rooms(more)) <= MAX_OWN_MODULES
+
+
+def test_first_request_loads_nothing(plain):
+    """What the start saves is not left to the first visitor."""
+    late = set(plain["modules"]) - set(plain["at_start"])
+
+    assert rooms(late) == set()
+
+
+def test_plain_site_makes_no_dataclass_but_one(plain):
+    """``dataclass`` compiles what it writes: that takes as long as five imports."""
+    assert plain["dataclasses"] == ["Config"]
 
 
 def test_app_alone_loads_no_handler():
     """Every management command loads the app."""
     told = run("django.setup()")
 
-    assert {name.partition(".")[0] for name in rooms(told)} <= {
+    assert {name.partition(".")[0] for name in rooms(told["modules"])} <= {
         "apps",
         "checks",
         "conf",
@@ -204,7 +203,7 @@ def test_app_alone_loads_no_handler():
         "lifespan",
         "types",
     }
-    assert len(rooms(told)) <= MAX_OWN_MODULES_OF_COMMANDS
+    assert len(rooms(told["modules"])) <= MAX_OWN_MODULES_OF_COMMANDS
 
 
 @pytest.mark.parametrize(
@@ -222,7 +221,7 @@ def test_site_with_websockets_has_loaded_them_when_it_has_started(routes, needed
     """)
 
     assert told["sent"] == [{"type": "lifespan.startup.complete"}]
-    assert rooms(told) & SOCKETS == needed
+    assert rooms(told["modules"]) & SOCKETS == needed
 
 
 @pytest.mark.parametrize(
