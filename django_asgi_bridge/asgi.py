@@ -1,16 +1,18 @@
 """What a project's ``asgi.py`` imports: one application for every kind of scope."""
 
 import asyncio
+import sys
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
 import django
+from django.core.exceptions import ImproperlyConfigured
 
-from django_asgi_bridge.conf import get_config
+from django_asgi_bridge.conf import django_settings, get_config
 from django_asgi_bridge.http.handler import ASGIHandler
+from django_asgi_bridge.http.look import look_at
 from django_asgi_bridge.lifespan import Lifespan
-from django_asgi_bridge.mounts import Mounts
 from django_asgi_bridge.threads import detached_here, get_pool
 from django_asgi_bridge.types import App, Receive, Scope, Send
 
@@ -38,6 +40,9 @@ class Application:
             "websocket": self._serve_socket,
         }
         if mounts:
+            # Only sites that mount others pay for this room.
+            from django_asgi_bridge.mounts import Mounts  # noqa: PLC0415
+
             own = dict(self._by_type)
 
             async def serve_own(scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,7 +75,34 @@ class Application:
 
         return WebSocketSite()
 
+    def _load_routes(self) -> None:
+        """Load the URLconf: no visitor waits for it, and wrong routes are told now.
+
+        A URLconf that cannot be imported is left to the requests, as Django does.
+
+        Raises:
+            ImproperlyConfigured: a WebSocket route is wrong.
+        """
+        urlconf = getattr(django_settings, "ROOT_URLCONF", None)
+        if not isinstance(urlconf, str):
+            return
+        look_at("/", urlconf, get_config().on_disconnect)
+        if getattr(sys.modules.get(urlconf), "websocket_urlpatterns", None):
+            # See `_sockets`.
+            from django_asgi_bridge.routing.urlconf import (  # noqa: PLC0415
+                current_urlconf,
+            )
+
+            current_urlconf(urlconf)
+            self._sockets  # noqa: B018 - made now
+
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            self._load_routes()
+        except ImproperlyConfigured as error:
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
         pool = get_pool()
         pool.reopen()
         try:

@@ -55,8 +55,10 @@ NEIGHBOURS = {
 # Function-level imports of own modules, with the reason.
 LATE_IMPORTS = {
     ("apps", "checks"): "system checks are registered in ready(), Django's place",
+    ("asgi", "mounts"): "sites that mount nothing do not pay for that room",
     ("asgi", "routing"): "sites without WebSocket routes do not pay for that half",
     ("checks", "layers"): "sites without CHANNEL_LAYERS do not pay for it either",
+    ("http", "db"): "sites without ATOMIC_ASYNC_VIEWS do not pay for that room",
 }
 
 # Imports that only some rooms may have: what asks for it, and who has the key.
@@ -288,12 +290,21 @@ def test_public_module_declares_what_it_defines(module):
     assert sorted(set(declared), key=ruffs_order) == list(declared)
     imported = {
         alias.asname or alias.name
-        for node in tree.body
+        for node in [*tree.body, *late_names(tree)]
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
     }
     assert defined - set(declared) == UNDECLARED.get(short(module), set())
     assert set(declared) <= defined | imported, "declared but not there"
+
+
+def late_names(tree: ast.Module) -> list[ast.stmt]:
+    """Return what a module imports for type checkers and gives by ``__getattr__``."""
+    found: list[ast.stmt] = []
+    for node in tree.body:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            found.extend(node.body)
+    return found
 
 
 def public_names(tree: ast.Module) -> set[str]:

@@ -1,10 +1,12 @@
-"""One HTTP request: the handler, and what views ask of it."""
+"""One HTTP request: the handler, and what views ask of it.
 
-from django_asgi_bridge.http.eventstream import (
-    Event,
-    EventStreamResponse,
-    last_event_id,
-)
+Event streams are loaded by the first who imports one of their names: mostly the
+module of a view, which the URLconf imports.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from django_asgi_bridge.http.extensions import (
     TLS,
     abody,
@@ -19,6 +21,13 @@ from django_asgi_bridge.http.extensions import (
     tls,
 )
 from django_asgi_bridge.http.marks import on_disconnect, resolves_user, streams_body
+
+if TYPE_CHECKING:
+    from django_asgi_bridge.http.eventstream import (
+        Event,
+        EventStreamResponse,
+        last_event_id,
+    )
 
 __all__ = (
     "TLS",
@@ -39,3 +48,19 @@ __all__ = (
     "streams_body",
     "tls",
 )
+
+
+_EVENT_STREAMS = frozenset({"Event", "EventStreamResponse", "last_event_id"})
+
+if not TYPE_CHECKING:
+    # Type checkers would take every misspelled name for one that this gives.
+
+    def __getattr__(name: str) -> object:
+        if name not in _EVENT_STREAMS:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = getattr(import_module(f"{__name__}.eventstream"), name)
+        globals()[name] = found
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -10,9 +10,8 @@ Specification: ASGI HTTP 2.5; extensions ``http.response.early_hint``,
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, Self, cast
+from typing import Any, NamedTuple, Self, cast
 
 from django.http import HttpRequest, QueryDict
 from django.http.response import HttpResponseBase
@@ -41,8 +40,7 @@ __all__ = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TLS:
+class TLS(NamedTuple):
     """What the server tells about a connection's TLS; ``None`` where it does not.
 
     Attributes:
@@ -263,7 +261,7 @@ def tls(request: HttpRequest) -> TLS | None:
     told = extensions.get("tls")
     if told is None:
         return None
-    known = {name: told[name] for name in TLS.__dataclass_fields__ if name in told}
+    known = {name: told[name] for name in TLS._fields if name in told}
     if "client_cert_chain" in known:
         known["client_cert_chain"] = tuple(known["client_cert_chain"])
     return TLS(**known)

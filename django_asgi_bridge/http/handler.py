@@ -24,7 +24,6 @@ from django.urls import get_resolver
 
 from django_asgi_bridge.conf import django_settings as settings
 from django_asgi_bridge.conf import get_config, read_setting
-from django_asgi_bridge.db import atomic_view
 from django_asgi_bridge.exceptions import ClientDisconnected, LifespanError, PoolBusy
 from django_asgi_bridge.http import answers
 from django_asgi_bridge.http.apart import answer_apart
@@ -354,6 +353,9 @@ class ASGIHandler(DjangoASGIHandler):
     def make_view_atomic(self, view: Any) -> Any:
         """Wrap a view for ``ATOMIC_REQUESTS``; see ``ATOMIC_ASYNC_VIEWS``."""
         if get_config().atomic_async_views and iscoroutinefunction(view):
+            # Few sites ask for it; the others do not pay for that room.
+            from django_asgi_bridge.db import atomic_view  # noqa: PLC0415
+
             return atomic_view(view)
         return super().make_view_atomic(view)
 

@@ -7,7 +7,6 @@ next and takes the instances down.
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from django.utils.deprecation import MiddlewareMixin
@@ -30,7 +29,6 @@ class Kind(enum.Enum):
     """By its coroutine, on the event loop."""
 
 
-@dataclass(slots=True, eq=False)
 class Layer:
     """One middleware of the plan.
 
@@ -44,13 +42,33 @@ class Layer:
         response_blocks: may that block?
     """
 
-    name: str
-    instance: Any
-    kind: Kind
-    request_hook: Callable[..., Any] | None = None
-    request_blocks: Blocks = never
-    response_hook: Callable[..., Any] | None = None
-    response_blocks: Blocks = never
+    __slots__ = (
+        "instance",
+        "kind",
+        "name",
+        "request_blocks",
+        "request_hook",
+        "response_blocks",
+        "response_hook",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        instance: Any,
+        kind: Kind,
+        request_hook: Callable[..., Any] | None = None,
+        request_blocks: Blocks = never,
+        response_hook: Callable[..., Any] | None = None,
+        response_blocks: Blocks = never,
+    ) -> None:
+        self.name = name
+        self.instance = instance
+        self.kind = kind
+        self.request_hook = request_hook
+        self.request_blocks = request_blocks
+        self.response_hook = response_hook
+        self.response_blocks = response_blocks
 
     def keeps_thread(self) -> bool:
         """Tell whether it may have left state on the worker that it needs again."""

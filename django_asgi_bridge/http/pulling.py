@@ -9,8 +9,7 @@ import math
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from django_asgi_bridge.http.djangos import Response
 from django_asgi_bridge.http.exchange import Exchange
@@ -39,8 +38,7 @@ Timer = Callable[[float, Callable[[], None]], TimerHandle]
 """``timer(seconds, callback)``, as ``loop.call_later``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Beat:
+class Beat(NamedTuple):
     """What is sent when nothing else has been for a while.
 
     Attributes:

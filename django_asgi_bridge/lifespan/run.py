@@ -9,10 +9,9 @@ import contextvars
 import logging
 import os
 from collections.abc import Coroutine, Iterator
-from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from django_asgi_bridge.exceptions import LifespanError
 from django_asgi_bridge.lifespan.guests import GuestManager
@@ -34,8 +33,7 @@ logger = logging.getLogger("django_asgi_bridge.lifespan")
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(NamedTuple):
     """What a run runs."""
 
     hooks: tuple[Hook, ...]

@@ -8,8 +8,7 @@ Specification: ASGI HTTP message format 2.5, "HTTP connection scope"; RFC 9110
 import enum
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 __all__ = (
     "HAS_LENGTH",
@@ -114,8 +113,7 @@ class Unsatisfiable(enum.Enum):
     RANGE = 416
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """Why a request gets no view.
 
     Attributes:

@@ -21,7 +21,6 @@ from django_asgi_bridge.threads.lease import (
     current_lease,
     lease_of_context,
 )
-from django_asgi_bridge.threads.loop_thread import LoopThread
 from django_asgi_bridge.threads.pool import PoolStats, WorkerPool
 from django_asgi_bridge.threads.tasks import start_task
 from django_asgi_bridge.threads.worker import PINS_CURSOR, PINS_NOTHING, PINS_STATE
@@ -32,7 +31,6 @@ __all__ = (
     "PINS_STATE",
     "Lease",
     "LeaseOfCaller",
-    "LoopThread",
     "PoolStats",
     "Postponed",
     "WorkerPool",

@@ -15,7 +15,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from django_asgi_bridge.exceptions import PoolBusy
 from django_asgi_bridge.threads.process import watch_process
@@ -27,8 +27,7 @@ __all__ = ("PoolStats", "WorkerPool")
 logger = logging.getLogger("django_asgi_bridge.threads")
 
 
-@dataclass(frozen=True, slots=True)
-class PoolStats:
+class PoolStats(NamedTuple):
     """What the pool does at one moment.
 
     Attributes:

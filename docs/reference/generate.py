@@ -6,6 +6,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 PACKAGE = "django_asgi_bridge"
@@ -109,7 +110,8 @@ def find(module: str, name: str) -> tuple[ast.Module, ast.stmt]:
     """Return where a name is defined: the module's tree and the statement."""
     source = inspect.getsource(importlib.import_module(module))
     tree = ast.parse(source)
-    for node in tree.body:
+    late = [node.body for node in tree.body if isinstance(node, ast.If)]
+    for node in [*tree.body, *chain.from_iterable(late)]:
         if isinstance(node, ast.ImportFrom) and name in imported(node):
             return find(str(node.module), name)
         if getattr(node, "name", None) == name:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from django_asgi_bridge.layers.redis.session import Session
-from django_asgi_bridge.threads import LoopThread
+from django_asgi_bridge.threads.loop_thread import LoopThread
 
 __all__ = ("Background",)
 
