@@ -9,7 +9,7 @@ sending that signal.
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
@@ -29,9 +29,7 @@ __all__ = (
 SETTING = "ASGI_BRIDGE"
 
 
-# `dataclass` writes these methods for each field and compiles them: that took two
-# thirds of the time that the import of this module takes.
-@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
     """Every option of the package; each field is a key of ``ASGI_BRIDGE``.
 
@@ -91,32 +89,12 @@ class Config:
     max_headers: int = 128
     max_header_bytes: int = 65536
     strict_paths: bool = False
-    lifespan: tuple[str, ...] = ()
+    lifespan: tuple[str, ...] = field(default=())
     lifespan_timeout: float = 30.0
     heartbeat: float | None = 15.0
-    websocket_origins: tuple[str, ...] = ()
+    websocket_origins: tuple[str, ...] = field(default=())
 
-    def __init__(self, **given: Any) -> None:
-        for option in fields(self):
-            value = given.pop(option.name, option.default)
-            object.__setattr__(self, option.name, value)
-        if given:
-            raise TypeError(f"Config has no option {min(given)!r}.")
-        self._check()
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Config):
-            return NotImplemented
-        return astuple(self) == astuple(other)
-
-    def __hash__(self) -> int:
-        return hash(astuple(self))
-
-    def __repr__(self) -> str:
-        values = ", ".join(f"{key}={value!r}" for key, value in asdict(self).items())
-        return f"Config({values})"
-
-    def _check(self) -> None:
+    def __post_init__(self) -> None:
         for name in ("threads", "max_threads", "max_sync_streams", "max_headers"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("queue_timeout", "detach_after", "max_queue"):
