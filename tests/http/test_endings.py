@@ -176,6 +176,30 @@ async def test_answer_stands_when_a_cache_cannot_be_closed(caplog):
     assert "closing a response failed" in caplog.text
 
 
+@pytest.mark.parametrize("event", ["http.response.start", "http.response.body"])
+async def test_server_gets_its_error_not_back_when_the_client_has_left(event):
+    """ASGI 2.4: its send() raises OSError then, which is no error of the site."""
+
+    class Gone(Wire):
+        async def send(self, message):
+            if message["type"] == event:
+                raise OSError("gone")
+            await super().send(message)
+
+    async def view(request):
+        return HttpResponse("x")
+
+    with site(view) as handler:
+        base = Base()
+        wire = Gone()
+        wire.start(handler)
+        error = await wire.ended()
+        left = await base.left()
+
+    assert error is None
+    assert left == {}
+
+
 async def test_late_call_leaves_nothing_leased_when_none_came_before():
     """A task that outlives its request may call; its worker is free again."""
     answered, late = asyncio.Event(), []
