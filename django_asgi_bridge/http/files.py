@@ -18,7 +18,7 @@ from django.utils.http import parse_http_date_safe
 
 from django_asgi_bridge.http.djangos import Response
 from django_asgi_bridge.http.exchange import Exchange
-from django_asgi_bridge.protocol.request import Unsatisfiable, parse_range
+from django_asgi_bridge.protocol.ranges import Unsatisfiable, parse_range
 from django_asgi_bridge.protocol.response import BadResponse
 from django_asgi_bridge.threads import PINS_NOTHING
 

@@ -5,7 +5,6 @@ Specification: ASGI HTTP message format 2.5, "HTTP connection scope"; RFC 9110
 (HTTP semantics); RFC 9112 (HTTP/1.1 framing).
 """
 
-import enum
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -13,10 +12,8 @@ from typing import Any, Final, NamedTuple
 __all__ = (
     "HAS_LENGTH",
     "Refusal",
-    "Unsatisfiable",
     "check_request",
     "meta_from_headers",
-    "parse_range",
     "put_headers",
     "query_of",
     "read_head",
@@ -100,17 +97,6 @@ _BITS: Final = {
 _AMBIGUOUS_PATH: Final = re.compile(
     rb"%2f|%5c|%00|\\|/(?:\.|%2e){1,2}(?![^/?])", re.IGNORECASE
 )
-
-# RFC 9110 14.1: unit names are case-insensitive. 100 digits bound int()'s work.
-_RANGE: Final = re.compile(
-    r"bytes=([0-9]{0,100})-([0-9]{0,100})", re.IGNORECASE | re.ASCII
-)
-
-
-class Unsatisfiable(enum.Enum):
-    """What ``parse_range`` answers when no byte of the range exists: status 416."""
-
-    RANGE = 416
 
 
 class Refusal(NamedTuple):
@@ -400,38 +386,3 @@ def server_name_port(
 def server_protocol(http_version: str) -> str:
     """Return Django's ``SERVER_PROTOCOL``: ``1.1`` is ``HTTP/1.1``, ``2`` ``HTTP/2``."""
     return "HTTP/" + (http_version or "1.1")
-
-
-def parse_range(header: str, size: int) -> tuple[int, int] | Unsatisfiable | None:
-    """Read a Range header that asks for one range (RFC 9110 14).
-
-    Args:
-        header: The value, for example ``bytes=0-99``.
-        size: Bytes that the whole representation has.
-
-    Returns:
-        Start and stop (past the last byte), or None when the header is to be
-        ignored: malformed, another unit, several ranges, or nothing to cut from.
-        ``Unsatisfiable.RANGE`` when the range holds none of the bytes there are.
-    """
-    found = _RANGE.fullmatch(header)
-    if found is None or size == 0:
-        # Nothing of an empty file fits a Content-Range; it is sent whole.
-        return None
-    first, last = found.groups()
-    if not first:
-        return _suffix(last, size)
-    start = int(first)
-    if last and int(last) < start:
-        return None
-    if start >= size:
-        return Unsatisfiable.RANGE
-    return start, min(int(last) + 1, size) if last else size
-
-
-def _suffix(length: str, size: int) -> tuple[int, int] | Unsatisfiable | None:
-    """Read the range of the last ``length`` bytes."""
-    if not length:
-        return None
-    count = int(length)
-    return (max(size - count, 0), size) if count else Unsatisfiable.RANGE

@@ -9,12 +9,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from django_asgi_bridge.protocol import request as rules
+from django_asgi_bridge.protocol.ranges import Unsatisfiable, parse_range
 from django_asgi_bridge.protocol.request import (
     Refusal,
-    Unsatisfiable,
     check_request,
     meta_from_headers,
-    parse_range,
     server_name_port,
     server_protocol,
     split_path,
