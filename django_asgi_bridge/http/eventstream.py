@@ -4,9 +4,8 @@ An async source runs in one task of its own, which advances it, and closes it. T
 response's iterator asks that task for one event at a time and waits for the answer or
 for the heartbeat, whichever comes first. So a heartbeat never cancels or moves the
 source: task groups, time-outs and context variables inside it see one task from the
-first event to the last, and it never runs ahead of the client. (To time out the source's
-own ``__anext__()`` would cancel it, and a new task for each event would break all
-three.)
+first event to the last, and it never runs ahead of the client. (To time out its
+``__anext__()`` would cancel it, and a new task for each event would break all three.)
 
 A sync source runs on the request's worker, and the handler beats while it is silent:
 see ``pulling``.
@@ -281,11 +280,10 @@ class _AsyncEvents:
         self._timer = timer
         # An event is asked for, and not yet fetched.
         self._is_asked = False
-        # What the task waits for when it is not asked.
-        self._question: asyncio.Future[None] | None = None
         # The next chunk, or what ended the source: None or an error.
         self._answer: bytes | Exception | EllipsisType | None = ...
-        # What the response waits for; the heartbeat ends that wait too.
+        # What the task waits for, and the response; the heartbeat ends that wait too.
+        self._question: asyncio.Future[None] | None = None
         self._listener: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_closed = False
@@ -352,8 +350,8 @@ class _AsyncEvents:
         listener = self._listener = loop.create_future()
         timer: TimerHandle | None = None
         if self._beat_after is not None:
-            call_later = self._timer or loop.call_later
-            timer = call_later(self._beat_after, lambda: _wake(listener))
+            start = self._timer or loop.call_later
+            timer = start(self._beat_after, lambda: _wake(listener))
         try:
             await listener
         finally:
@@ -364,7 +362,7 @@ class _AsyncEvents:
         """Advance the source for each question; close it when all is over."""
         failure: Exception | None = None
         try:
-            await self._answer_questions()
+            await self._answer_questions(asyncio.get_running_loop())
         except Exception as error:
             if self._is_closed:
                 raise  # `aclose()` waits for us and raises it
@@ -373,8 +371,7 @@ class _AsyncEvents:
             await _aclose(self._source)
             self._give(failure)
 
-    async def _answer_questions(self) -> None:
-        loop = asyncio.get_running_loop()
+    async def _answer_questions(self, loop: asyncio.AbstractEventLoop) -> None:
         # A source may take no notice of its cancellation, hence the condition.
         while not self._is_closed:
             if not self._is_asked or self._answer is not ...:
