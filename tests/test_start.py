@@ -40,7 +40,7 @@ UNNEEDED = {
 # Of the WebSocket half, what `get_asgi_application()` itself serves with.
 SOCKETS = {"auth", "routing.site", "security.websocket", "sessions", "sockets.refusal"}
 
-MAX_OWN_MODULES = 56
+MAX_OWN_MODULES = 62
 """Modules of the package that a plain site loads; each is some 0.1 ms and 15 KB."""
 
 MAX_OWN_MODULES_OF_COMMANDS = 12
@@ -186,9 +186,9 @@ def test_first_request_loads_nothing(plain):
     assert rooms(late) == set()
 
 
-def test_plain_site_makes_no_dataclass_but_one(plain):
+def test_plain_site_makes_few_dataclasses(plain):
     """``dataclass`` compiles what it writes: that takes as long as five imports."""
-    assert plain["dataclasses"] == ["Config"]
+    assert plain["dataclasses"] == ["Config", "Marks", "Way"]
 
 
 def test_app_alone_loads_no_handler():
