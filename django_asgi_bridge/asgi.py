@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -61,11 +61,19 @@ class Application:
         serve = self._by_type.get(scope["type"], self.handler)
         await serve(scope, receive, send)
 
-    async def _serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _serve_socket(
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> Awaitable[Any]:
         """Serve a WebSocket by the routes in the URLconf."""
         if self.lifespan.needs_start:
-            await self.lifespan.ensure_started()
-            scope = {**scope, "state": self.lifespan.request_state(scope)}
+            return self._start_and_serve_socket(scope, receive, send)
+        return self._sockets(scope, receive, send)
+
+    async def _start_and_serve_socket(
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        await self.lifespan.ensure_started()
+        scope = {**scope, "state": self.lifespan.request_state(scope)}
         await self._sockets(scope, receive, send)
 
     @cached_property

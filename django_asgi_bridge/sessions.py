@@ -24,6 +24,7 @@ __all__ = (
     "InstanceSessionWrapper",
     "SessionMiddleware",
     "SessionMiddlewareStack",
+    "read_cookies",
 )
 
 _LONG_AGO = "Thu, 01-Jan-1970 00:00:00 GMT"
@@ -51,13 +52,7 @@ class CookieMiddleware:
                 "CookieMiddleware was passed a scope that did not have a headers key "
                 "(make sure it is only passed HTTP or WebSocket connections)"
             )
-        # HTTP/2 clients send a header for each cookie (RFC 9113 8.2.3).
-        parts = [
-            value.decode("latin-1")
-            for name, value in scope["headers"]
-            if name == b"cookie"
-        ]
-        cookies = parse_cookie("; ".join(part.rstrip("; ") for part in parts))
+        cookies = read_cookies(scope)
         return await self.inner({**scope, "cookies": cookies}, receive, send)
 
     @classmethod
@@ -136,6 +131,15 @@ class CookieMiddleware:
             # Browsers take SameSite=None from secure cookies alone.
             secure=samesite is not None and samesite.lower() == "none",
         )
+
+
+def read_cookies(scope: Scope) -> dict[str, str]:
+    """Return the cookies in the headers of a scope."""
+    # HTTP/2 clients send a header for each cookie (RFC 9113 8.2.3).
+    parts = [
+        value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie"
+    ]
+    return parse_cookie("; ".join(part.rstrip("; ") for part in parts))
 
 
 def _seconds_until(moment: datetime.datetime) -> int:

@@ -1,6 +1,8 @@
 """The two base classes of all consumers."""
 
+import functools
 from collections.abc import Awaitable, Callable, Hashable, Mapping
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from django_asgi_bridge.consumer.connection import Connection
@@ -48,7 +50,6 @@ class AsyncConsumer:
     scope: Any
     channel_layer: Any
     channel_name: str
-    channel_receive: Callable[[], Awaitable[dict[str, Any]]]
     base_send: Any
     connection: Connection
 
@@ -89,7 +90,13 @@ class AsyncConsumer:
         """
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            await cls(**initkwargs)(scope, receive, send)
+            consumer = cls(**initkwargs)
+            if cls.__call__ is AsyncConsumer.__call__:
+                # What it does, without the memory of one more call that waits.
+                consumer.scope = scope
+                await Connection(consumer, scope, receive, send).run()
+            else:
+                await consumer(scope, receive, send)
 
         described: Any = app
         described.consumer_class = cls
@@ -99,6 +106,11 @@ class AsyncConsumer:
         described.__doc__ = cls.__doc__
         described.__module__ = cls.__module__
         return app
+
+    @cached_property
+    def channel_receive(self) -> Callable[[], Awaitable[dict[str, Any]]]:
+        """Receive from the connection's channel, as the layer does."""
+        return functools.partial(self.channel_layer.receive, self.channel_name)
 
     # What this package adds to the interface of Channels.
 

@@ -1,13 +1,11 @@
 """One connection of one consumer: from its first event to the last clean-up.
 
-Beside the handlers there is a reader of the server's events, and with a layer of
-somebody else's one task that asks it. A layer of this package puts its events into
-the inbox itself.
+With a layer of somebody else's there is one task that asks it. A layer of this
+package puts its events into the inbox itself.
 """
 
 import asyncio
 import contextlib
-import contextvars
 import functools
 import logging
 from typing import Any
@@ -16,7 +14,9 @@ from django_asgi_bridge import consumer as package
 from django_asgi_bridge.conf import django_settings
 from django_asgi_bridge.consumer.contract import Consumer
 from django_asgi_bridge.consumer.events import EventFilter, broadcast_frame
+from django_asgi_bridge.consumer.handling import Handling
 from django_asgi_bridge.consumer.loop import HandlerLoop
+from django_asgi_bridge.consumer.reader import Reader
 from django_asgi_bridge.exceptions import PoolBusy, StopConsumer
 from django_asgi_bridge.protocol.messages import check_message
 from django_asgi_bridge.protocol.websocket import SocketState
@@ -24,15 +24,13 @@ from django_asgi_bridge.sockets import Inbox, Socket, SyncSend
 from django_asgi_bridge.sockets.failure import FailureClose
 from django_asgi_bridge.sockets.marks import STRICT_EVENTS
 from django_asgi_bridge.sockets.refusal import busy
-from django_asgi_bridge.threads import LeaseOfCaller, call_async, drive
+from django_asgi_bridge.threads import call_async
 from django_asgi_bridge.types import Message, Receive, Scope, Send
 
 __all__ = ("Connection",)
 
 logger = logging.getLogger("django.request")
 
-_ENDS = frozenset({"websocket.disconnect", "http.disconnect", "bridge.end"})
-_NO_STATUS = 1005
 _NO_CLOSE = 1006
 _INTERNAL_ERROR = 1011
 _RESTART = 1012
@@ -53,11 +51,11 @@ class Connection:
 
     __slots__ = (
         "_consumer",
+        "_handling",
         "_layer",
         "_loop",
         "_puller",
         "_reader",
-        "_receive",
         "_scope",
         "_send",
         "inbox",
@@ -68,14 +66,15 @@ class Connection:
     ) -> None:
         self._consumer = consumer
         self._scope = scope
-        self._receive = receive
         self._send = send
         bounds = consumer.bounds
         needs_key = "latest_by_key" in (bounds.client_overflow, bounds.layer_overflow)
         self.inbox = Inbox(bounds, consumer.overflow_key if needs_key else None)
-        self._loop = HandlerLoop(consumer, self.inbox)
+        self._handling = Handling(consumer, self.inbox)
+        is_ahead = scope.get("type") != "channel"
+        self._reader = Reader(receive, self.inbox, is_ahead=is_ahead)
+        self._loop = HandlerLoop(self._handling, self.inbox, self._reader)
         self._layer: Any = None
-        self._reader: asyncio.Task[None] | None = None
         self._puller: asyncio.Task[None] | None = None
 
     @property
@@ -90,20 +89,28 @@ class Connection:
         Raises:
             Exception: what a handler raised, after clean-up.
         """
-        caller = LeaseOfCaller()
+        loop, inbox = self._loop, self.inbox
         try:
             await self._open()
-            if self._consumer._sync:
-                # Handlers and this task take turns inside one context.
-                await drive(contextvars.copy_context(), self._loop.run())
-            else:
-                await self._loop.run()
-        except StopConsumer:
-            return
+            try:
+                loop.begin()
+                while (waited := await loop.until_idle()) is not None:
+                    # Here an idle connection waits: each further call would take
+                    # memory of each of them.
+                    try:
+                        loop.note(await waited)
+                    except BaseException as error:
+                        await loop.note_failure(error)
+                await loop.finish()
+            except StopConsumer:
+                if inbox.error is None:
+                    return
+            if inbox.error is not None:
+                raise inbox.error
         except asyncio.CancelledError:
-            if self._loop.takes_cancel():
+            if loop.takes_cancel():
                 # A sync handler outlasted its client: nobody waits for it any more.
-                await self._end(self.inbox.end or _disconnect(_RESTART))
+                await self._end(inbox.end or _disconnect(_RESTART))
                 return
             await self._end_in_time(_RESTART)
             raise
@@ -112,13 +119,12 @@ class Connection:
             if isinstance(error, PoolBusy) and is_asked:
                 await self._refuse(error)
                 return
+            # Its leaving is seen while the consumer cleans up.
+            self._reader.start()
             await self._fail(error)
             raise
         finally:
-            try:
-                await self._close()
-            finally:
-                caller.restore()
+            await self._close()
 
     # The beginning.
 
@@ -131,8 +137,8 @@ class Connection:
             socket = inbox.socket = Socket(
                 self._send,
                 consumer.bounds,
-                on_loss=inbox.note_loss,
-                on_stop=inbox.stop,
+                owner=inbox,
+                context=self._handling.context,
                 is_strict=is_strict,
             )
             send = SyncSend(socket) if consumer._sync else socket.send
@@ -140,7 +146,6 @@ class Connection:
             send = functools.partial(call_async, send)
         consumer.base_send = send
         await self._open_channel()
-        self._reader = asyncio.get_running_loop().create_task(self._read())
 
     async def _open_channel(self) -> None:
         consumer, inbox = self._consumer, self.inbox
@@ -159,9 +164,6 @@ class Connection:
         else:
             consumer.channel_name = await layer.new_channel()
             self._puller = asyncio.get_running_loop().create_task(self._pull(layer))
-        consumer.channel_receive = functools.partial(
-            layer.receive, consumer.channel_name
-        )
 
     async def _send_while_connected(self, message: Message) -> None:
         """Send an event of a connection that is no WebSocket, unless nobody reads."""
@@ -173,31 +175,7 @@ class Connection:
         check_message(message)
         await self._send_while_connected(message)
 
-    # The sources of messages.
-
-    async def _read(self) -> None:
-        """Put what the server says into the inbox, until the client leaves."""
-        receive, inbox = self._receive, self.inbox
-        # No client is behind a channel: what is read early would only be lost if a
-        # handler fails.
-        is_ahead = self._scope.get("type") != "channel"
-        try:
-            while True:
-                while not (is_ahead or inbox.is_asked):
-                    await inbox.wait_for_room()
-                message = await receive()
-                if message["type"] in _ENDS:
-                    inbox.finish(_completed(message))
-                    return
-                while not inbox.offer_client(message):
-                    await inbox.wait_for_room()
-        except asyncio.CancelledError as error:
-            if not _is_being_cancelled():
-                # The server's own receive() was: nothing will come any more.
-                inbox.fail(error)
-            raise
-        except Exception as error:
-            inbox.fail(error)
+    # A layer of somebody else's.
 
     async def _pull(self, layer: Any) -> None:
         """Put what a layer that knows no mailboxes has for us into the inbox.
@@ -234,7 +212,7 @@ class Connection:
 
     async def _fail(self, error: Exception) -> None:
         """Log what a handler raised, close with 1011 and let the consumer clean up."""
-        loop, socket = self._loop, self.inbox.socket
+        kind, socket = self._handling.message_type, self.inbox.socket
         url_route = self._scope.get("url_route")
         logger.error(
             "%s raised %s: path %r, route %r, user %s, message %r",
@@ -243,9 +221,9 @@ class Connection:
             self._scope.get("path"),
             url_route,
             _name_of_user(self._scope),
-            loop.message_type,
+            kind,
             exc_info=error,
-            extra={"scope": self._scope, "message_type": loop.message_type},
+            extra={"scope": self._scope, "message_type": kind},
         )
         try:
             if socket is not None and socket.state is SocketState.OPEN:
@@ -281,7 +259,7 @@ class Connection:
         A layer of somebody else knows of the consumer's end only what it is told.
         """
         await self._end(message)
-        if self._puller is None or self._loop.message_type is None:
+        if self._puller is None or self._handling.message_type is None:
             return
         try:
             await self._consumer._leave_groups()
@@ -295,13 +273,16 @@ class Connection:
         self.inbox.is_disconnected = True
         if self.inbox.socket is not None:
             self.inbox.socket.client_left()
-            await self._loop.end(message)
+            await self._handling.end(message)
 
     async def _close(self) -> None:
         """Give back everything the connection had, also if that is cancelled."""
+        self.inbox.watcher = None
+        self._handling.close()
         if self._layer is not None:
             self._layer.close_mailbox(self._consumer.channel_name)
-        tasks = [each for each in (self._reader, self._puller) if each is not None]
+        both = (self._reader.task, self._puller)
+        tasks = [each for each in both if each is not None]
         for task in tasks:
             task.cancel()
         try:
@@ -312,24 +293,8 @@ class Connection:
                 if self.inbox.socket is not None:
                     await self.inbox.socket.close()
             finally:
+                self._loop.drop_all()
                 self.inbox.drop_all()
-
-
-def _is_being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-def _completed(message: Message) -> Message:
-    """Return a disconnect with what older servers leave out (ASGI 2.5)."""
-    if message["type"] != "websocket.disconnect":
-        return message
-    code = message.get("code")
-    return {
-        **message,
-        "code": _NO_STATUS if code is None else code,
-        "reason": message.get("reason") or "",
-    }
 
 
 def _disconnect(code: int) -> Message:

@@ -21,7 +21,6 @@ class Consumer(Protocol):
     channel_layer_alias: str
     channel_layer: Any
     channel_name: str
-    channel_receive: Any
     base_send: Any
     connection: Any
 

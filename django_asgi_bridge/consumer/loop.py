@@ -1,285 +1,294 @@
-"""The loop that takes messages and runs handlers.
+"""The loop that takes messages and runs handlers, one after the other.
 
-In serial mode the handlers run in the server's own task. No task is made, no
-thread used and no setting read for a message.
+There are two things to wait for: the server's next event, and a handler. The
+connection's own task does the one or the other, and only while both are waited for
+there is a second task:
+
+- A handler waits: a reader sees the client's next events, its leaving above all.
+- A layer's event comes while the own task is in the server's ``receive()``, which
+  cannot be taken back: its handler runs in a task aside, that ends after it.
 """
 
 import asyncio
-import contextvars
-import logging
-from collections.abc import Callable, Hashable
+import contextlib
+from collections.abc import Awaitable, Coroutine
+from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
-
-from django_asgi_bridge.consumer.contract import Consumer
+from django_asgi_bridge.consumer.beside import handle_beside_each_other
+from django_asgi_bridge.consumer.handling import TURN, Handling
+from django_asgi_bridge.consumer.reader import Reader, is_being_cancelled
 from django_asgi_bridge.consumer.worker import HandlerWorker
-from django_asgi_bridge.exceptions import StopConsumer
 from django_asgi_bridge.sockets import Inbox
 from django_asgi_bridge.threads import drive
 from django_asgi_bridge.types import Message
 
 __all__ = ("HandlerLoop",)
 
-logger = logging.getLogger("django_asgi_bridge.consumer")
-
-_TURN = 64
-"""Messages after which everything else on the loop gets a turn.
-
-Handlers that do not wait and have the next message there already, since they sent it
-themselves, say, would hold the loop for ever.
-"""
-
-_POLICIES = ("finish", "cancel")
-
 
 class HandlerLoop:
-    """Runs the handlers of one connection.
+    """Runs the handlers of one connection, in the task that makes this.
 
     Args:
-        consumer: whose handlers they are.
+        handling: calls the handlers.
         inbox: where the messages wait.
-
-    Raises:
-        ImproperlyConfigured: an option of the consumer is none that it can have.
-
-    Attributes:
-        message_type: of the message that was handled last.
+        reader: of the server's events.
     """
 
     __slots__ = (
-        "_busy",
-        "_consumer",
-        "_dispatch_sync",
-        "_grace",
+        "_aside",
+        "_cancels",
+        "_error",
+        "_event",
+        "_handled",
+        "_handling",
+        "_homeless",
         "_inbox",
-        "_is_begun",
-        "_is_ended",
-        "_workers",
-        "message_type",
+        "_is_fetched",
+        "_is_idle",
+        "_is_left",
+        "_is_reading",
+        "_message",
+        "_reader",
+        "_task",
+        "_waiter",
+        "_worker",
     )
 
-    def __init__(self, consumer: Consumer, inbox: Inbox) -> None:
-        _require(consumer, "concurrency", consumer.concurrency >= 1, "at least 1")
-        is_known = consumer.on_disconnect in _POLICIES
-        _require(consumer, "on_disconnect", is_known, "'finish' or 'cancel'")
-        self._consumer = consumer
+    def __init__(self, handling: Handling, inbox: Inbox, reader: Reader) -> None:
+        self._handling = handling
         self._inbox = inbox
-        self._grace: asyncio.TimerHandle | None = None
-        self._workers: list[HandlerWorker] = []
-        # Keys of the handlers that run beside each other: an empty dictionary is a
-        # third of an empty set, and most connections never have any.
-        self._busy: dict[Hashable, None] = {}
-        # The consumer has seen its first message; and its last one.
-        self._is_begun = False
-        self._is_ended = False
-        self.message_type: object = None
-        # What a sync consumer does on its worker, unless it has its own dispatch().
-        self._dispatch_sync = consumer.sync_dispatch()
-        if consumer.on_disconnect == "cancel":
-            inbox.on_end = self._start_grace
+        self._reader = reader
+        self._task = asyncio.current_task()
+        self._worker: HandlerWorker
+        # What the own task waits for while there is a reader.
+        self._waiter: asyncio.Future[None] | None = None
+        # The task that handles messages while the own one reads.
+        self._aside: asyncio.Task[None] | None = None
+        self._is_reading = False
+        # What was handed on past the inbox; and what waits for room there.
+        self._message: Message | None = None
+        self._event: Message | None = None
+        self._homeless: Message | None = None
+        # What ended the task aside: the own task is to come and see.
+        self._error: BaseException | None = None
+        self._is_left = False
+        self._is_fetched = False
+        # Nobody handles anything, and the own task has something in its hands.
+        self._is_idle = False
+        # How many messages were handled since everything else had a turn.
+        self._handled = 0
+        self._cancels = 0 if self._task is None else self._task.cancelling()
 
-    async def run(self) -> None:
-        """Handle messages until the connection ends.
+    def takes_cancel(self) -> bool:
+        """Tell whether a cancellation was only that of a handler, by the grace time."""
+        return self._is_left or self._handling.takes_cancel()
+
+    def note_news(self) -> None:
+        """Do something about news that nobody waits for; the inbox calls it."""
+        if self._waiter is not None:
+            if not self._waiter.done():
+                self._waiter.set_result(None)
+        elif self._is_reading and self._aside is None:
+            if self._inbox.end is not None:
+                self._fetch()
+            else:
+                # The caller may be on another loop, of the same thread.
+                self._aside = self._inbox.loop.create_task(self._handle_aside())
+
+    def takes_event(self, event: Message) -> bool:
+        """Handle a layer's event at once, if that can be; the inbox asks."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        elif self._is_reading and self._aside is None:
+            self._aside = self._inbox.loop.create_task(self._handle_aside())
+        else:
+            return False
+        self._event = event
+        return True
+
+    def takes_frame(self, message: Message) -> bool:
+        """Handle a client's message at once, if that can be; the inbox asks."""
+        if self._waiter is not None:
+            if self._waiter.done():
+                return False
+            self._waiter.set_result(None)
+        elif not self._is_idle:
+            return False
+        self._message = message
+        return True
+
+    def drop_all(self) -> None:
+        """Count what was taken and never came to its handler."""
+        frames = (self._message, self._homeless)
+        lost = sum(each is not None for each in frames)
+        if lost or self._event is not None:
+            self._inbox.lose(frames=lost, events=int(self._event is not None))
+
+    def begin(self) -> None:
+        """Take what is there, or comes, from here on."""
+        handling = self._handling
+        self._worker = handling.context.run(
+            handling.new_worker, is_handshake=self._inbox.socket is not None
+        )
+        self._inbox.watcher = self
+
+    async def until_idle(self) -> Awaitable[Message | None] | None:
+        """Handle what is there.
+
+        Where several handlers may run at once, that is only until one has run.
+
+        Returns:
+            What the caller is to wait for, the server's next event or news of any
+            kind. It is to tell ``note()`` or ``note_failure()`` what came of it.
+            None when nothing matters any more.
 
         Raises:
             StopConsumer: a handler says that it is over.
-            Exception: what a handler, or the server's ``receive``, raised.
+            Exception: what a handler raised.
         """
-        worker = self._new_worker(is_handshake=self._inbox.socket is not None)
-        try:
-            if self._consumer.concurrency == 1:
-                await self._handle_all(worker, self._inbox.take)
-            else:
-                await self._handle_beside_each_other(worker)
-            if self._inbox.end is not None:
-                await self._handle_last(worker, self._inbox.end)
-        except StopConsumer:
-            if self._inbox.error is None:
-                raise
-        finally:
-            if self._grace is not None:
-                self._grace.cancel()
-        if self._inbox.error is not None:
-            raise self._inbox.error
-
-    async def end(self, message: Message) -> None:
-        """Handle the last message, unless that was done; its errors are logged."""
-        if not self._is_begun or self._is_ended:
-            return
-        try:
-            if self._consumer._sync:
-                context = contextvars.copy_context()
-                await drive(context, self._handle_with_new_worker(message))
-            else:
-                await self._handle_with_new_worker(message)
-        except StopConsumer:
-            return
-        except Exception:
-            logger.exception(
-                "%s failed in its disconnect", type(self._consumer).__qualname__
-            )
-
-    def takes_cancel(self) -> bool:
-        """Tell whether a cancellation was only that of a handler, by the grace time.
-
-        Handlers tell that themselves, except a sync one that went on: it was left.
-        """
-        task = asyncio.current_task()
-        own = [worker for worker in self._workers if worker.task is task]
-        return any(worker.takes_cancel() for worker in own)
-
-    async def _handle_with_new_worker(self, message: Message) -> None:
-        await self._handle_last(self._new_worker(), message)
-
-    def _new_worker(self, *, is_handshake: bool = False) -> HandlerWorker:
-        is_sync = self._consumer._sync
-        worker = HandlerWorker(is_sync=is_sync, is_handshake=is_handshake)
-        self._workers.append(worker)
-        return worker
-
-    # One message after the other.
-
-    async def _handle_all(
-        self, worker: HandlerWorker, take: Callable[[], Message | None]
-    ) -> None:
-        inbox, handled = self._inbox, 0
+        inbox, reader, handling = self._inbox, self._reader, self._handling
         while True:
-            if inbox.has_notices:
-                await self._tell(worker)
-            message = take()
-            if message is not None:
-                await self._handle(worker, message)
-                handled += 1
-                if handled % _TURN == 0:
+            if self._error is not None:
+                raise self._error
+            if self._aside is None and self._has_work():
+                await drive(handling.context, self._steps(), reader.start)
+                if handling.consumer.concurrency > 1:
+                    return None
+                self._handled += 1
+                if inbox.has_news or self._handled >= TURN:
+                    self._handled = 0
                     await asyncio.sleep(0)
+            elif self._homeless is not None and inbox.end is None:
+                await self._find_room()
+            elif self._aside is not None and inbox.end is not None:
+                await self._wait_for_aside(self._aside)
             elif inbox.end is not None:
+                return None
+            elif reader.task is not None:
+                self._waiter = inbox.loop.create_future()
+                return self._waiter
+            else:
+                self._is_reading = True
+                return reader.receive()
+
+    def note(self, message: Message | None) -> None:
+        """Take what was waited for: the server's next event, or None for news."""
+        self._is_reading = False
+        self._waiter = None
+        if message is None:
+            return
+        self._is_idle = self._aside is None
+        if not self._reader.hands_on(message) and not self._reader.offer(message):
+            self._homeless = message
+        self._is_idle = False
+
+    async def note_failure(self, error: BaseException) -> None:
+        """Take what came instead of it.
+
+        Raises:
+            BaseException: it is a cancellation of the connection, or of the process.
+        """
+        self._is_reading = False
+        if self._waiter is not None:
+            self._waiter = None
+            raise error
+        if isinstance(error, asyncio.CancelledError):
+            if self._was_fetched():
                 return
-            else:
-                await inbox.wait()
+            if is_being_cancelled():
+                await self._stop_aside()
+                raise error
+            # The server's own receive() was: nothing will come any more.
+        elif not isinstance(error, Exception):
+            raise error
+        self._inbox.fail(error)
 
-    async def _handle(self, worker: HandlerWorker, message: Message) -> None:
-        self.message_type = message.get("type")
-        self._is_begun = True
-        worker.is_running = True
-        try:
-            if self._dispatch_sync is None:
-                await self._consumer.dispatch(message)
-            else:
-                await worker.call(self._dispatch_sync, message)
-        except asyncio.CancelledError:
-            if not worker.takes_cancel():
-                raise
-        finally:
-            worker.is_running = False
-            worker.release()
+    def _has_work(self) -> bool:
+        is_handed = self._message is not None or self._event is not None
+        return is_handed or self._inbox.has_news
 
-    async def _handle_last(self, worker: HandlerWorker, message: Message) -> None:
-        if self._is_ended:
-            return
-        self._is_ended = True
-        if self._grace is not None:
-            self._grace.cancel()
-        await self._handle(worker, message)
-
-    async def _tell(self, worker: HandlerWorker) -> None:
-        """Tell the consumer what was lost, before its next message."""
-        inbox = self._inbox
-        inbox.has_notices = False
-        dropped = inbox.lost_since()
-        if dropped is not None:
-            await self._handle(worker, {"type": "bridge.overflow", "dropped": dropped})
-        gaps = inbox.take_gaps()
-        if gaps:
-            await self._handle(worker, {"type": "bridge.gap", "groups": gaps})
-
-    # Several beside each other.
-
-    async def _handle_beside_each_other(self, worker: HandlerWorker) -> None:
-        inbox = self._inbox
-        first = inbox.take()
-        while first is None and inbox.end is None:
-            await inbox.wait()
-            first = inbox.take()
-        if first is not None:
-            await self._handle(worker, first)
-        runners = [
-            asyncio.create_task(self._run_driven())
-            for _ in range(self._consumer.concurrency)
-        ]
-        try:
-            await asyncio.wait(runners, return_when=asyncio.FIRST_EXCEPTION)
-        finally:
-            for runner in runners:
-                runner.cancel()
-            await asyncio.wait(runners)
-        errors = [
-            error
-            for runner in runners
-            if not runner.cancelled() and (error := runner.exception())
-        ]
-        # An error says more than "it is over".
-        errors.sort(key=lambda error: isinstance(error, StopConsumer))
-        if errors:
-            raise errors[0]
-
-    async def _run_driven(self) -> None:
-        if self._consumer._sync:
-            await drive(contextvars.copy_context(), self._run_one())
+    def _steps(self) -> Coroutine[Any, Any, None]:
+        """Return what handles the message that was handed on, or what waits."""
+        message = self._message
+        if message is not None:
+            self._message = None
         else:
-            await self._run_one()
+            message, self._event = self._event, None
+        if message is None or self._inbox.has_news:
+            return self._handling.handle_waiting(self._worker, message)
+        return self._handling.handle(self._worker, message)
 
-    async def _run_one(self) -> None:
-        worker = self._new_worker()
-        key_of, busy, inbox = self._consumer.concurrency_key, self._busy, self._inbox
-        handled = 0
-        while True:
-            if inbox.has_notices:
-                await self._tell(worker)
-            message = inbox.take_first(lambda each: key_of(each) not in busy)
-            if message is None:
-                if inbox.end is not None:
-                    return
-                await inbox.wait()
-                continue
-            key = key_of(message)
-            if key is not None:
-                busy[key] = None
-            try:
-                await self._handle(worker, message)
-            finally:
-                busy.pop(key, None)
-                inbox.wake()
-            handled += 1
-            if handled % _TURN == 0:
-                await asyncio.sleep(0)
+    async def finish(self) -> None:
+        """Run handlers beside each other, if they may, and the one for the end."""
+        handling, inbox = self._handling, self._inbox
+        if inbox.end is None:
+            self._reader.start(for_good=True)
+            await handle_beside_each_other(handling)
+        if inbox.end is not None:
+            last = handling.handle_last(self._worker, inbox.end)
+            await drive(handling.context, last)
 
-    # A client that left, with the policy "cancel".
-
-    def _start_grace(self) -> None:
-        if self._is_ended:
-            # The clean-up runs already; it is not what the time is for.
+    async def _find_room(self) -> None:
+        """Wait until a frame that the inbox had no room for may enter it."""
+        frame = self._homeless
+        if frame is None or self._reader.offer(frame):
+            self._homeless = None
             return
-        self._grace = asyncio.get_running_loop().call_later(
-            self._consumer.disconnect_grace, self._lose_patience
-        )
+        self._is_reading = True
+        try:
+            await self._inbox.wait_for_room()
+        except asyncio.CancelledError as error:
+            await self.note_failure(error)
+        finally:
+            self._is_reading = False
 
-    def _lose_patience(self) -> None:
-        dropped = self._inbox.drop_frames()
-        cancelled = sum(worker.cancel_handler() for worker in self._workers)
-        if dropped or cancelled:
-            logger.info(
-                "%s: the client left %g s ago; %d handlers were cancelled and %d "
-                "messages dropped",
-                type(self._consumer).__qualname__,
-                self._consumer.disconnect_grace,
-                cancelled,
-                dropped,
-            )
+    # A layer's event, while the own task reads.
 
+    async def _handle_aside(self) -> None:
+        handling, inbox, worker = self._handling, self._inbox, self._worker
+        worker.task = self._aside
+        try:
+            while self._has_work():
+                await drive(handling.context, self._steps())
+                if inbox.has_news:
+                    await asyncio.sleep(0)
+        except asyncio.CancelledError as error:
+            self._is_left = handling.takes_cancel()
+            self._error = error
+        except Exception as error:
+            self._error = error
+        finally:
+            worker.task = self._task
+            self._aside = None
+        if self._error is not None or inbox.end is not None:
+            self._fetch()
 
-def _require(consumer: Consumer, name: str, holds: bool, expected: str) -> None:
-    if not holds:
-        raise ImproperlyConfigured(
-            f"{type(consumer).__qualname__}.{name} is {getattr(consumer, name)!r}: "
-            f"expected {expected}."
-        )
+    def _fetch(self) -> None:
+        """Get the own task out of its reading: there is nothing more to read."""
+        if self._is_reading and self._task is not None and not self._is_fetched:
+            self._is_fetched = True
+            self._task.cancel()
+
+    def _was_fetched(self) -> bool:
+        """Tell whether a cancellation was only ``_fetch()``'s."""
+        if not self._is_fetched or self._task is None:
+            return False
+        self._is_fetched = False
+        return self._task.uncancel() <= self._cancels
+
+    async def _wait_for_aside(self, aside: "asyncio.Task[None]") -> None:
+        try:
+            await asyncio.wait([aside])
+        except asyncio.CancelledError:
+            await self._stop_aside()
+            raise
+
+    async def _stop_aside(self) -> None:
+        """Cancel the handler that runs aside, as the server has the own task."""
+        while (aside := self._aside) is not None and not aside.done():
+            aside.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                # A second time, too.
+                await asyncio.wait([aside])
+        if self._error is not None and not self._is_left:
+            raise self._error

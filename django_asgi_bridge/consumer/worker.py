@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from django_asgi_bridge.threads import new_handler_lease
+from django_asgi_bridge.sockets.marks import HANDSHAKE
+from django_asgi_bridge.threads import lease_of_context, new_handler_lease
 from django_asgi_bridge.types import Message
 
 __all__ = ("HandlerWorker",)
@@ -32,10 +33,17 @@ class HandlerWorker:
         self.task = asyncio.current_task()
         self.is_running = False
         self.is_cancelled = False
-        self._lease = new_handler_lease(is_refusable=is_handshake)
+        lease = lease_of_context()
+        if lease is not None and lease.owner == HANDSHAKE:
+            # The handshake is over: its lease serves on.
+            lease.owner = None
+            lease.is_refusable = is_handshake
+            self._lease = lease
+        else:
+            self._lease = new_handler_lease(is_refusable=is_handshake)
+            self._lease.enter(follows_loop=True)
         # A sync handler is one call: its worker goes back by itself at its end.
         self._lease.is_closed = is_sync
-        self._lease.enter(follows_loop=True)
 
     def call(
         self, handler: Callable[[Message], None], message: Message
@@ -67,3 +75,7 @@ class HandlerWorker:
         lease.pool.close(lease)
         self._lease = new_handler_lease()
         self._lease.enter(follows_loop=True)
+
+    def close(self) -> None:
+        """Let what outlives the handlers have a worker for each call alone."""
+        self._lease.is_closed = True

@@ -5,6 +5,7 @@ Nothing here locks: the layer does.
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Collection
 from typing import NamedTuple, Self
 
 from django_asgi_bridge.types import Mailbox
@@ -48,8 +49,8 @@ class Members:
 
     def __init__(self) -> None:
         self.groups: dict[str, dict[str, float]] = {}
-        # For each channel, the groups it is in.
-        self._groups_of: dict[str, set[str]] = {}
+        # For each channel, the groups it is in: one alone, as most are, or several.
+        self._groups_of: dict[str, str | set[str]] = {}
         # The members that a consumer reads, ready for a loop without look-ups.
         self._live: dict[str, dict[str, LiveChannel]] = {}
         # All others, the one that joined first in front.
@@ -65,7 +66,12 @@ class Members:
                 leaves.
         """
         self.groups.setdefault(group, {})[channel] = now
-        self._groups_of.setdefault(channel, set()).add(group)
+        known = self._groups_of.setdefault(channel, group)
+        if isinstance(known, set):
+            known.add(group)
+        elif known != group:
+            # A set takes 216 bytes.
+            self._groups_of[channel] = {known, group}
         if live is not None:
             self._live.setdefault(group, {})[channel] = live
             return
@@ -75,17 +81,28 @@ class Members:
     def discard(self, group: str, channel: str) -> None:
         """Take a channel out of a group, if it is in it."""
         groups = self._groups_of.get(channel)
-        if groups is None or group not in groups:
-            return
-        groups.remove(group)
-        if not groups:
+        if isinstance(groups, set):
+            if group not in groups:
+                return
+            groups.remove(group)
+            if not groups:
+                del self._groups_of[channel]
+        elif groups == group:
             del self._groups_of[channel]
+        else:
+            return
         self._forget(group, channel)
 
     def leave(self, channel: str) -> None:
         """Take a channel out of all its groups."""
-        for group in self._groups_of.pop(channel, ()):
+        for group in self.groups_of(channel):
             self._forget(group, channel)
+        self._groups_of.pop(channel, None)
+
+    def groups_of(self, channel: str) -> Collection[str]:
+        """Return the groups that a channel is in."""
+        groups = self._groups_of.get(channel, ())
+        return (groups,) if isinstance(groups, str) else groups
 
     def _forget(self, group: str, channel: str) -> None:
         members = self.groups[group]

@@ -5,9 +5,9 @@ These are rules alone: nothing here waits, and nothing is lost without being cou
 
 import enum
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-__all__ = ("BoundedQueue", "LatestQueue", "Overflow", "make_queue")
+__all__ = ("EMPTY", "BoundedQueue", "LatestQueue", "Overflow", "make_queue")
 
 _T = TypeVar("_T")
 
@@ -212,3 +212,7 @@ def make_queue(
     if policy is Overflow.LATEST_BY_KEY:
         return LatestQueue(bound, max_bytes)
     return BoundedQueue(policy, bound, max_bytes)
+
+
+EMPTY: BoundedQueue[Any] = BoundedQueue(Overflow.DROP_NEWEST, 0)
+"""Stands for a queue in which nothing has waited yet; nothing is put into it."""

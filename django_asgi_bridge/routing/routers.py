@@ -121,30 +121,49 @@ class URLRouter:
             Resolver404: no route matches and this is an inner router: the outer one
                 goes on with its next route.
         """
-        is_inner = "path_remaining" in scope
-        path = scope.get("path_remaining", scope.get("path"))
-        if path is None:
-            raise ValueError("No 'path' key in connection scope, cannot route URLs")
-        if not is_inner:
-            path = _below_root(path, scope.get("root_path") or "")
-        path = path.lstrip("/")
-        outer = scope.get("url_route") or {}
-        for pattern, route in self._patterns:
+        found = self._find(scope)
+        while found is not None:
+            callback, inner, following = found
+            # What is left here is kept as long as the connection lives.
+            found = None
+            try:
+                return await callback(inner, receive, send)
+            except Resolver404:
+                found = self._find(scope, following)
+        error = Resolver404 if "path_remaining" in scope else ValueError
+        raise error(f"No route found for path {_path_of(scope)!r}.")
+
+    def _find(self, scope: Scope, first: int = 0) -> tuple[App, Scope, int] | None:
+        """Return the application of the first route that matches, and its scope.
+
+        The number of the route after it is what goes on with the next ones.
+        """
+        path = _path_of(scope)
+        for index in range(first, len(self._patterns)):
+            pattern, route = self._patterns[index]
             match = pattern.match(path)
             if not match:
                 continue
             remaining, args, kwargs = match
+            outer = scope.get("url_route") or {}
             url_route = {
                 "args": (*outer.get("args", ()), *args),
                 "kwargs": {**outer.get("kwargs", {}), **kwargs, **route.default_args},
             }
             inner = {**scope, "path_remaining": remaining, "url_route": url_route}
-            try:
-                return await route.callback(inner, receive, send)
-            except Resolver404:
-                continue
-        error = Resolver404 if is_inner else ValueError
-        raise error(f"No route found for path {path!r}.")
+            return route.callback, inner, index + 1
+        return None
+
+
+def _path_of(scope: Scope) -> str:
+    """Return what of a path is left for a router."""
+    is_inner = "path_remaining" in scope
+    path: str | None = scope.get("path_remaining", scope.get("path"))
+    if path is None:
+        raise ValueError("No 'path' key in connection scope, cannot route URLs")
+    if not is_inner:
+        path = _below_root(path, scope.get("root_path") or "")
+    return path.lstrip("/")
 
 
 def _pattern_of(route: Any) -> Any:

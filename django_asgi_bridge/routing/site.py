@@ -4,10 +4,12 @@ Route, origin, session, user, consumer: each can refuse, in this order, and what
 refused has cost no more than what came before.
 """
 
+import functools
 import logging
 from typing import Any
 
 from django.apps import apps
+from django.urls import ResolverMatch
 from django.urls.exceptions import Resolver404
 
 from django_asgi_bridge.auth import AuthMiddleware
@@ -17,10 +19,10 @@ from django_asgi_bridge.http.place import mounted_path, use_script_prefix
 from django_asgi_bridge.protocol.request import Refusal, check_request
 from django_asgi_bridge.routing.urlconf import current_urlconf
 from django_asgi_bridge.security.websocket import SameOriginValidator
-from django_asgi_bridge.sessions import CookieMiddleware, SessionMiddleware
-from django_asgi_bridge.sockets.marks import ROUTE, STRICT_EVENTS
+from django_asgi_bridge.sessions import InstanceSessionWrapper, read_cookies
+from django_asgi_bridge.sockets.marks import HANDSHAKE, STRICT_EVENTS
 from django_asgi_bridge.sockets.refusal import busy, refuse
-from django_asgi_bridge.threads import ensured_lease, lease_of_context
+from django_asgi_bridge.threads import Lease, ensured_lease, lease_of_context
 from django_asgi_bridge.types import App, Message, Receive, Scope, Send
 
 __all__ = ("WebSocketSite",)
@@ -39,56 +41,106 @@ class WebSocketSite:
 
     def __init__(self) -> None:
         config = get_config()
-        application: App = _serve_route
-        if apps.is_installed("django.contrib.auth"):
-            application = AuthMiddleware(application)
-        if apps.is_installed("django.contrib.sessions"):
-            application = SessionMiddleware(application)
-        application = CookieMiddleware(application)
-        self._application = SameOriginValidator(application, config.websocket_origins)
+        self._origins = SameOriginValidator(_serve, config.websocket_origins)
+        has_sessions = apps.is_installed("django.contrib.sessions")
+        has_users = apps.is_installed("django.contrib.auth")
+        self._has_sessions = has_sessions
+        self._users = AuthMiddleware(_serve) if has_users else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         """Serve one WebSocket, or refuse its handshake."""
-        refusal = _check(scope)
-        if refusal is not None:
-            logger.warning("WebSocket refused: %s", refusal.reason)
-            return await refuse(scope, receive, send, status=refusal.status)
-        prefix, path_info = mounted_path(scope)
-        try:
-            match = current_urlconf().resolve(path_info)
-        except Resolver404:
-            return await _refuse_unknown(scope, receive, send)
-        # For reverse() in consumers, as in views.
-        use_script_prefix(prefix)
+        # Little may stand here: it is kept as long as the connection lives.
+        with ensured_lease(is_refusable=True) as lease:
+            admitted = await self._admit(scope, receive, send, lease)
+            if admitted is not None:
+                consumer, scope, send = admitted
+                admitted = None
+                await consumer(scope, receive, send)
+
+    async def _admit(
+        self, scope: Scope, receive: Receive, send: Send, lease: Lease | None
+    ) -> tuple[App, Scope, Send] | None:
+        """Return the consumer of a connection with its scope; None if it is refused.
+
+        Args:
+            lease: one that was made for this connection.
+        """
+        match, status = _resolve(scope)
+        if match is None:
+            await refuse(scope, receive, send, status=status)
+            return None
         routed = {
             **scope,
-            "headers": [each for each in scope["headers"] if b"_" not in each[0]],
+            "headers": _without_underscores(scope["headers"]),
             "path_remaining": "",
             "url_route": {"args": match.args, "kwargs": match.kwargs},
-            ROUTE: match,
             STRICT_EVENTS: True,
         }
-        with ensured_lease(is_refusable=True) as lease:
-            try:
-                return await self._application(routed, receive, send)
-            except PoolBusy as error:
-                if lease is None or not lease.is_refusable:
-                    raise
-                # Session and user: nothing has been received yet.
-                await receive()
-                for event in busy(scope, error):
-                    await send(event)
+        if not self._origins.admits(routed):
+            await refuse(routed, receive, send)
+            return None
+        consumer = match.func
+        if not hasattr(consumer, "consumer_class"):
+            consumer = functools.partial(_serve_other, consumer)
+        try:
+            admitted = (consumer, *await self._identify(routed, send))
+        except PoolBusy as error:
+            if lease is None or not lease.is_refusable:
+                raise
+            # Session and user: nothing has been received yet.
+            await receive()
+            for event in busy(scope, error):
+                await send(event)
+            return None
+        if lease is not None:
+            lease.owner = HANDSHAKE
+        current = lease_of_context()
+        if current is not None:
+            # From here on the consumer answers for what it does.
+            current.is_refusable = False
+        return admitted
+
+    async def _identify(self, scope: dict[str, Any], send: Send) -> tuple[Scope, Send]:
+        """Find out who connects: cookies, session and user."""
+        scope["cookies"] = read_cookies(scope)
+        if self._has_sessions:
+            wrapper = InstanceSessionWrapper(scope, send)
+            if wrapper.activated:
+                await wrapper.resolve_session()
+            scope, send = wrapper.scope, wrapper.send
+        if self._users is not None:
+            self._users.populate_scope(scope)
+            await self._users.resolve_scope(scope)
+        return scope, send
 
 
-async def _serve_route(scope: Scope, receive: Receive, send: Send) -> Any:
-    lease = lease_of_context()
-    if lease is not None:
-        # From here on the consumer answers for what it does.
-        lease.is_refusable = False
-    application = scope[ROUTE].func
-    if hasattr(application, "consumer_class"):
-        return await application(scope, receive, send)
-    return await _serve_other(application, scope, receive, send)
+def _resolve(scope: Scope) -> tuple[ResolverMatch | None, int]:
+    """Return the route of a handshake, or None and the status that refuses it."""
+    refusal = _check(scope)
+    if refusal is not None:
+        logger.warning("WebSocket refused: %s", refusal.reason)
+        return None, refusal.status
+    prefix, path_info = mounted_path(scope)
+    try:
+        match = current_urlconf().resolve(path_info)
+    except Resolver404:
+        _log_unknown(scope)
+        return None, 404
+    # For reverse() in consumers, as in views.
+    use_script_prefix(prefix)
+    return match, 0
+
+
+def _log_unknown(scope: Scope) -> None:
+    logger.warning(
+        "Not Found: %s (WebSocket)",
+        scope["path"],
+        extra={"status_code": 404, "scope": scope},
+    )
+
+
+async def _serve(scope: Scope, receive: Receive, send: Send) -> Any:
+    """Stand for what a middleware is around: here each does only its own part."""
 
 
 async def _serve_other(
@@ -111,16 +163,15 @@ async def _serve_other(
         if is_begun:
             # A consumer's own: it says what was looked for in vain, and by whom.
             raise
-        return await _refuse_unknown(scope, receive, send)
+        _log_unknown(scope)
+        return await refuse(scope, receive, send, status=404)
 
 
-async def _refuse_unknown(scope: Scope, receive: Receive, send: Send) -> None:
-    logger.warning(
-        "Not Found: %s (WebSocket)",
-        scope["path"],
-        extra={"status_code": 404, "scope": scope},
-    )
-    await refuse(scope, receive, send, status=404)
+def _without_underscores(headers: Any) -> Any:
+    """Return the headers without those whose name could be taken for another's."""
+    if not any(b"_" in name for name, _ in headers):
+        return headers
+    return [each for each in headers if b"_" not in each[0]]
 
 
 def _check(scope: Scope) -> Refusal | None:

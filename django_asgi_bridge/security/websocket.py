@@ -140,6 +140,12 @@ class SameOriginValidator:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         """Serve a connection, or refuse it."""
+        if not self.admits(scope):
+            return await refuse(scope, receive, send)
+        return await self.application(scope, receive, send)
+
+    def admits(self, scope: Scope) -> bool:
+        """Tell whether a handshake may go on; log why if not."""
         reason = self._objection(scope)
         if reason:
             logger.warning(
@@ -149,8 +155,7 @@ class SameOriginValidator:
                 reason,
                 self.allowed,
             )
-            return await refuse(scope, receive, send)
-        return await self.application(scope, receive, send)
+        return not reason
 
     def _objection(self, scope: Scope) -> str:
         """Return what speaks against a handshake; nothing if it may go on."""

@@ -5,19 +5,34 @@ events into it from any thread, without a task and without waiting.
 """
 
 import asyncio
-import contextlib
 import threading
+from asyncio import _get_running_loop
 from collections.abc import Callable, Hashable, Mapping
+from types import MappingProxyType
 from typing import Any
 
-from django_asgi_bridge.protocol.overflow import BoundedQueue, Overflow, make_queue
+from django_asgi_bridge.protocol.overflow import (
+    EMPTY,
+    BoundedQueue,
+    Overflow,
+    make_queue,
+)
 from django_asgi_bridge.sockets.bounds import Bounds, Dropped
+from django_asgi_bridge.sockets.contract import Watcher
 from django_asgi_bridge.sockets.socket import Socket
 from django_asgi_bridge.types import Message
 
 __all__ = ("Inbox",)
 
-_NO_ROOM = "too many events wait for the connection"
+_lock = threading.RLock()
+"""Of the queues of events of all connections: one of each would take 96 bytes of it.
+
+It is held for steps that never wait; reentrant, since the collector may end a handler
+meanwhile that sends to another connection.
+"""
+
+_NOTHING = Dropped()
+_NO_GAPS: Mapping[str, int | None] = MappingProxyType({})
 
 
 class Inbox:
@@ -32,26 +47,25 @@ class Inbox:
     """
 
     __slots__ = (
-        "__weakref__",
         "_events",
         "_frames",
         "_is_event_next",
         "_key_of",
-        "_lock",
-        "_loop",
         "_rooms",
-        "_thread",
         "_told",
-        "_waiters",
         "bounds",
         "end",
         "error",
         "gaps",
+        "has_news",
         "has_notices",
         "is_disconnected",
+        "loop",
         "on_end",
         "refuses",
         "socket",
+        "waiters",
+        "watcher",
     )
 
     def __init__(
@@ -59,21 +73,16 @@ class Inbox:
     ) -> None:
         self.bounds = bounds
         self._key_of = key_of
-        self._loop = asyncio.get_running_loop()
-        self._thread = threading.get_ident()
-        self._lock = threading.Lock()
-        self._frames: BoundedQueue[Message] = make_queue(
-            Overflow(bounds.client_overflow), bounds.client_frames
-        )
-        self._events: BoundedQueue[dict[str, Any]] = make_queue(
-            Overflow(bounds.layer_overflow), bounds.layer_events or 0
-        )
+        self.loop = asyncio.get_running_loop()
+        # Made when something has to wait: in most connections nothing does.
+        self._frames: BoundedQueue[Message] = EMPTY
+        self._events: BoundedQueue[dict[str, Any]] = EMPTY
         self._is_event_next = False
-        self._waiters: list[asyncio.Future[None]] = []
+        self.waiters: tuple[asyncio.Future[None], ...] = ()
         # The reader and the puller, when they wait for room.
-        self._rooms: list[asyncio.Future[None]] = []
-        self._told = Dropped()
-        # Where broadcast frames go; None for connections that are no WebSocket.
+        self._rooms: tuple[asyncio.Future[None], ...] = ()
+        self._told = _NOTHING
+        # Where broadcast frames go, if the connection is a WebSocket.
         self.socket: Socket | None = None
         # The client is gone, or the connection is given up.
         self.is_disconnected = False
@@ -82,13 +91,17 @@ class Inbox:
         # What reading from the server raised.
         self.error: BaseException | None = None
         # Groups of which messages were lost, and how many where that is known.
-        self.gaps: dict[str, int | None] = {}
+        self.gaps: Mapping[str, int | None] = _NO_GAPS
         # Something was dropped, or there are gaps, since the consumer was told.
         self.has_notices = False
+        # So it is, or a message waits, or one did when it was last looked for.
+        self.has_news = False
         # Asked for each layer event: may it not reach a handler?
         self.refuses: Callable[[Message], bool] | None = None
         # Called once, when the end is noted.
         self.on_end: Callable[[], None] | None = None
+        # Told of news that nobody waits for.
+        self.watcher: Watcher | None = None
 
     # What a layer calls, from any thread.
 
@@ -99,27 +112,48 @@ class Inbox:
         if self.end is not None:
             # What came before is handled; more would put the end off, for ever if
             # a handler sends to itself. The sender is not to blame.
-            with self._lock:
-                self._events.dropped += 1
+            with _lock:
+                self._own_events().dropped += 1
             return True
-        bound = self.bounds.layer_events or capacity
-        events = self._events
+        if self._hands_event_on(message):
+            return True
         try:
             key = self._key(message)
         except Exception as error:
             # Neither the sender nor the group's other members are to see it.
-            with self._lock:
-                events.dropped += 1
+            with _lock:
+                self._own_events().dropped += 1
             return self._call(self.break_off, error)
-        with self._lock:
+        with _lock:
+            events = self._own_events()
             dropped = events.dropped
+            bound = self.bounds.layer_events or capacity
             is_queued = events.offer(message, key, bound=bound)
+            self.has_news = True
             has_lost = events.dropped != dropped
         if has_lost:
-            self.has_notices = True
+            self._notice()
             if not is_queued and events.policy is Overflow.CLOSE:
-                self._call(self._overflow, _NO_ROOM)
+                self._call(self._overflow, "too many events wait for the connection")
         return self._call(self.wake) and is_queued
+
+    def _hands_event_on(self, event: Message) -> bool:
+        """Give an event to who handles it at once, past the queue."""
+        is_taken = (
+            self.watcher is not None
+            and self._key_of is None
+            and not self.has_news
+            and _get_running_loop() is self.loop
+            and self.watcher.takes_event(event)
+        )
+        self._is_event_next = self._is_event_next and not is_taken
+        return is_taken
+
+    def lose(self, *, frames: int, events: int) -> None:
+        """Count messages that were handed on and cannot be handled."""
+        with _lock:
+            self._own_frames().dropped += frames
+            self._own_events().dropped += events
 
     def put_frame(self, frame: Message, key: str) -> bool:
         """Queue a frame for the client; see ``types.Mailbox``."""
@@ -127,13 +161,18 @@ class Inbox:
 
     def note_gap(self, groups: Mapping[str, int | None]) -> None:
         """Queue the news of a gap; see ``types.Mailbox``."""
-        with self._lock:
+        with _lock:
+            gaps = dict(self.gaps)
             for group, lost in groups.items():
-                earlier = self.gaps.get(group, 0)
+                earlier = gaps.get(group, 0)
                 is_exact = lost is not None and earlier is not None
-                self.gaps[group] = lost + earlier if is_exact else None  # type: ignore[operator] # both are numbers
-            self.has_notices = True
+                gaps[group] = lost + earlier if is_exact else None  # type: ignore[operator] # both are numbers
+            self.gaps = gaps
+        self._notice()
         self._call(self.wake)
+
+    def _notice(self) -> None:
+        self.has_notices = self.has_news = True
 
     def _key(self, message: Message) -> Hashable:
         """Return what the consumer says that ``"latest_by_key"`` goes by."""
@@ -145,13 +184,13 @@ class Inbox:
 
     def _call(self, fn: Callable[..., None], *args: Any) -> bool:
         """Call on the loop's thread; tell whether there still is one."""
-        if self._loop.is_closed():
+        if self.loop.is_closed():
             return False
-        if threading.get_ident() == self._thread:
+        if _get_running_loop() is self.loop:
             fn(*args)
             return True
         try:
-            self._loop.call_soon_threadsafe(fn, *args)
+            self.loop.call_soon_threadsafe(fn, *args)
         except RuntimeError:
             return False
         return True
@@ -160,7 +199,7 @@ class Inbox:
 
     def offer_client(self, message: Message) -> bool:
         """Queue a client's message; False if the reader has to wait for room."""
-        frames = self._frames
+        frames = self._own_frames()
         if self.end is not None:
             # We have closed already.
             frames.dropped += 1
@@ -175,27 +214,45 @@ class Inbox:
         is_queued = frames.offer(message, key)
         if not is_queued and frames.policy is Overflow.BLOCK:
             return False
+        self.has_news = True
         if frames.dropped != dropped:
-            self.has_notices = True
+            self._notice()
             if not is_queued and frames.policy is Overflow.CLOSE:
                 self._overflow("too many messages wait for the connection")
         self.wake()
         return True
+
+    def hands_on(self, message: Message) -> bool:
+        """Give a client's message to who handles it at once, past the queue."""
+        # The consumer may have to be asked for its key.
+        if self.has_news or self.end is not None or self._key_of is not None:
+            return False
+        if self.watcher is not None and self.watcher.takes_frame(message):
+            self._is_event_next = True
+            return True
+        return False
 
     @property
     def waiting_events(self) -> int:
         """How many layer events wait."""
         return len(self._events)
 
-    @property
-    def is_asked(self) -> bool:
-        """Whether somebody waits for a message and none is there."""
-        return bool(self._waiters) and not self._frames
+    def _own_frames(self) -> BoundedQueue[Message]:
+        if self._frames is EMPTY:
+            policy = Overflow(self.bounds.client_overflow)
+            self._frames = make_queue(policy, self.bounds.client_frames)
+        return self._frames
+
+    def _own_events(self) -> BoundedQueue[dict[str, Any]]:
+        if self._events is EMPTY:
+            policy = Overflow(self.bounds.layer_overflow)
+            self._events = make_queue(policy, self.bounds.layer_events or 0)
+        return self._events
 
     async def wait_for_room(self) -> None:
-        """Wait until a message was taken, of either kind, or asked for."""
-        room = self._loop.create_future()
-        self._rooms.append(room)
+        """Wait until a message was taken, of either kind."""
+        room = self.loop.create_future()
+        self._rooms += (room,)
         await room
 
     def finish(self, message: Message) -> None:
@@ -214,7 +271,7 @@ class Inbox:
 
     def note_loss(self) -> None:
         """Let the consumer be told that frames for the client were dropped."""
-        self.has_notices = True
+        self._notice()
         self.wake()
 
     def fail(self, error: BaseException) -> None:
@@ -254,23 +311,20 @@ class Inbox:
 
     def take_gaps(self) -> dict[str, int | None]:
         """Return the gaps that were noted since it was last asked."""
-        with self._lock:
-            gaps, self.gaps = self.gaps, {}
-        return gaps
+        with _lock:
+            gaps, self.gaps = self.gaps, _NO_GAPS
+        return dict(gaps)
 
     async def wait(self) -> None:
         """Wait for news of any kind; it may be for another waiter."""
-        waiter = self._loop.create_future()
-        self._waiters.append(waiter)
-        if self._rooms:
-            self._make_room()
+        waiter: asyncio.Future[None] = self.loop.create_future()
+        self.waiters += (waiter,)
+        self._make_room()
         try:
             await waiter
         except asyncio.CancelledError:
-            with contextlib.suppress(ValueError):
-                self._waiters.remove(waiter)
+            self.waiters = tuple(x for x in self.waiters if x is not waiter)
             if not waiter.cancelled():
-                # Woken and cancelled at once: the news is for the next one.
                 self.wake()
             raise
 
@@ -279,7 +333,7 @@ class Inbox:
         events, frames = self._events, self._frames
         if events and (self._is_event_next or not frames):
             self._is_event_next = False
-            with self._lock:
+            with _lock:
                 event = events.take()
             self._make_room()
             return event
@@ -288,6 +342,8 @@ class Inbox:
             message = frames.take()
             self._make_room()
             return message
+        with _lock:
+            self.has_news = self.has_notices or bool(self._events)
         return None
 
     def take_first(self, suits: Callable[[Message], bool]) -> Message | None:
@@ -295,7 +351,7 @@ class Inbox:
         message: Message | None
         for is_event in (self._is_event_next, not self._is_event_next):
             if is_event:
-                with self._lock:
+                with _lock:
                     message = self._events.take_first(suits)
             else:
                 message = self._frames.take_first(suits)
@@ -314,26 +370,31 @@ class Inbox:
     def drop_all(self) -> None:
         """Drop whatever waits, at the end; it is counted."""
         self.drop_frames()
-        with self._lock:
+        with _lock:
             self._events.drop_all()
 
     def wake(self) -> None:
-        """Let one waiter look at the queues."""
-        while self._waiters:
-            waiter = self._waiters.pop(0)
+        """Let one waiter look at the queues, or whoever watches them."""
+        while self.waiters:
+            waiter, *rest = self.waiters
+            self.waiters = tuple(rest)
             if not waiter.done():
                 waiter.set_result(None)
                 return
+        if self.watcher is not None:
+            self.watcher.note_news()
 
     def wake_all(self) -> None:
-        """Let every waiter look at the queues."""
-        waiters, self._waiters = self._waiters, []
+        """Let every waiter look at the queues, and whoever watches them."""
+        waiters, self.waiters = self.waiters, ()
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
+        if self.watcher is not None:
+            self.watcher.note_news()
 
     def _make_room(self) -> None:
-        while self._rooms:
-            room = self._rooms.pop()
+        rooms, self._rooms = self._rooms, ()
+        for room in rooms:
             if not room.done():
                 room.set_result(None)

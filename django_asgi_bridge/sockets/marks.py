@@ -2,10 +2,11 @@
 
 from typing import Final
 
-__all__ = ("ROUTE", "STRICT_EVENTS")
+__all__ = ("HANDSHAKE", "STRICT_EVENTS")
 
 STRICT_EVENTS: Final = "django_asgi_bridge.strict_events"
 """Scope key: consumers behind this route have ``strict_events`` unless they say."""
 
-ROUTE: Final = "django_asgi_bridge.route"
-"""Scope key: the ``ResolverMatch`` of a route from the URLconf."""
+HANDSHAKE: Final = "the handshake of a WebSocket"
+"""The owner of a lease that session and user were looked up with, and that the
+consumer may go on with; the log names it."""

@@ -7,21 +7,24 @@ outbox, emptied by a writer that exists only while something waits.
 
 import asyncio
 import contextvars
-import functools
 import logging
-import threading
-from collections.abc import Callable
+import sys
+from asyncio import _get_running_loop
 from typing import Any
 
-from django_asgi_bridge.protocol.messages import check_frame, check_message
-from django_asgi_bridge.protocol.overflow import BoundedQueue, Overflow, make_queue
+from django_asgi_bridge.protocol.overflow import (
+    EMPTY,
+    BoundedQueue,
+    Overflow,
+    make_queue,
+)
 from django_asgi_bridge.protocol.websocket import (
     SocketState,
     after,
-    check_accept,
-    check_close,
 )
 from django_asgi_bridge.sockets.bounds import Bounds
+from django_asgi_bridge.sockets.content import check_content
+from django_asgi_bridge.sockets.contract import OwnSend, SocketOwner
 from django_asgi_bridge.threads import start_task
 from django_asgi_bridge.types import Message, Send
 
@@ -33,6 +36,11 @@ _TRY_AGAIN_LATER = 1013
 
 _OPEN = SocketState.OPEN
 
+# A writer takes its first step at once; see ``threads.start_task()``.
+_IS_EAGER = sys.version_info >= (3, 12)
+# Stands for a line in which nothing has waited yet.
+_NO_LINE: list[OwnSend] = []
+
 
 class Socket:
     """What a server's ``send`` is for a consumer.
@@ -40,29 +48,27 @@ class Socket:
     Args:
         send: the server's.
         bounds: of the outbox.
-        on_loss: called when broadcast frames were dropped.
-        on_stop: called with a close code and reason when the connection ends by a
-            full outbox or a failed send, once.
+        owner: whom it tells of losses and of the end.
+        context: whose variables the writer of broadcast frames sees; those of now
+            when left out.
         is_strict: refuse content that ASGI forbids, which servers send, or fail
             with, each in its own way.
     """
 
     __slots__ = (
         "_abandoned",
+        "_bounds",
         "_context",
         "_is_closing",
         "_is_sending",
         "_line",
         "_loop",
-        "_on_loss",
-        "_on_stop",
         "_outbox",
+        "_owner",
         "_patience",
         "_progress",
         "_send",
-        "_send_timeout",
         "_sender",
-        "_thread",
         "_unsent",
         "_writer",
         "is_strict",
@@ -74,24 +80,21 @@ class Socket:
         send: Send,
         bounds: Bounds,
         *,
-        on_loss: Callable[[], None],
-        on_stop: Callable[[int, str], None],
+        owner: SocketOwner,
+        context: contextvars.Context | None = None,
         is_strict: bool = False,
     ) -> None:
         self._send = send
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.get_ident()
-        self._context = contextvars.copy_context()
-        self._outbox: BoundedQueue[Message] = make_queue(
-            Overflow(bounds.outgoing_overflow), bounds.outgoing, bounds.outgoing_bytes
-        )
-        self._send_timeout = bounds.send_timeout
-        self._on_loss = on_loss
-        self._on_stop = on_stop
+        self._context = context or contextvars.copy_context()
+        self._bounds = bounds
+        # Made when a frame has to wait: in most connections none does.
+        self._outbox: BoundedQueue[Message] = EMPTY
+        self._owner = owner
         self.is_strict = is_strict
         self.state = SocketState.CONNECTING
         # Own sends that wait for their turn: the frames that go first, and who waits.
-        self._line: list[tuple[int, Message, asyncio.Future[None]]] = []
+        self._line: list[OwnSend] = _NO_LINE
         self._is_sending = False
         # A close frame of ours waits.
         self._is_closing = False
@@ -122,66 +125,19 @@ class Socket:
             SocketStateError: the event may not be sent now.
             BadMessage: its content may not be sent.
         """
-        if self.state is not _OPEN or event["type"] != "websocket.send":
-            following = after(self.state, event)
-            if following is None:
-                logger.debug("%s after the end is left out", event["type"])
-                return
-            self._check(event)
-            if self.state is SocketState.CONNECTING and following is not _OPEN:
-                # A refusal: the frames that waited for the accept have no client.
-                self._drop_frames()
-            self.state = following
-        elif self.is_strict:
-            self._check(event)
-        waits = self._outbox and event["type"] != "websocket.accept"
-        if self._is_sending or self._line or waits:
-            await self._in_turn(event)
-        else:
-            await self._transmit(event)
-
-    @property
-    def takes_frames(self) -> bool:
-        """Whether a frame may be sent without a look at its content; any thread."""
-        return self.state is _OPEN and not self.is_strict
-
-    def send_soon(self, event: Message, on_sent: Callable[[], None]) -> None:
-        """Send a handler's frame in its turn, without anybody waiting.
-
-        Args:
-            event: a ``websocket.send``.
-            on_sent: called when the server has it, or nobody wants it any more.
-        """
-        if self.state is not _OPEN:
-            on_sent()
+        is_frame = self.state is _OPEN and event["type"] == "websocket.send"
+        if self.is_strict and is_frame:
+            check_content(event, is_strict=self.is_strict)
+        elif not is_frame and not self._goes_on(event):
             return
-        waiter: asyncio.Future[None] = self._loop.create_future()
-        waiter.add_done_callback(functools.partial(self._sent, on_sent))
-        self._line.append((self._outbox.entered, event, waiter))
-        if self._is_sending:
-            self._be_patient()
-        else:
-            self._start_writer()
-
-    def _sent(
-        self, on_sent: Callable[[], None], waiter: "asyncio.Future[None]"
-    ) -> None:
-        on_sent()
-        if not waiter.cancelled() and (error := waiter.exception()):
-            self._fail(error)
-
-    def _check(self, event: Message) -> None:
-        kind = event["type"]
-        if kind == "websocket.accept":
-            check_accept(event.get("subprotocol"), event.get("headers") or ())
-        elif kind == "websocket.close":
-            check_close(event.get("code"), event.get("reason"))
-        if self.is_strict:
-            if kind == "websocket.send":
-                check_frame(event)
-            check_message(event)
-
-    async def _transmit(self, event: Message) -> None:
+        waits = self._outbox is not EMPTY and bool(self._outbox)
+        if (
+            self._is_sending
+            or self._line
+            or (waits and event["type"] != "websocket.accept")
+        ):
+            await self._in_turn(event)
+            return
         self._is_sending = True
         self._progress = self._loop.time()
         self._sender = asyncio.current_task()
@@ -203,34 +159,57 @@ class Socket:
         finally:
             self._is_sending = False
             self._sender = None
-            if self._outbox or self._line:
+            if self._line or (self._outbox is not EMPTY and self._outbox):
                 self._start_writer()
+
+    def _goes_on(self, event: Message) -> bool:
+        """Take the state that follows an event; False if it is to be left out."""
+        following = after(self.state, event)
+        if following is None:
+            logger.debug("%s after the end is left out", event["type"])
+            return False
+        check_content(event, is_strict=self.is_strict)
+        if self.state is SocketState.CONNECTING and following is not _OPEN:
+            # A refusal: the frames that waited for the accept have no client.
+            self._drop_frames()
+        self.state = following
+        return True
 
     def _takes_cancel(self) -> bool:
         """Tell whether the send was cut off by ``_abandon``, and by nobody else."""
         sender, self._abandoned = self._abandoned, None
         return sender is not None and sender.uncancel() <= 0
 
-    async def _in_turn(self, event: Message) -> None:
+    def line_up(self, event: Message) -> "asyncio.Future[None]":
+        """Send an event in its turn; what is returned is done when the server has it.
+
+        So it is when nobody wants the event any more; an error of the server's is its.
+        """
         waiter: asyncio.Future[None] = self._loop.create_future()
-        entry = (self._outbox.entered, event, waiter)
-        self._line.append(entry)
+        if self._line is _NO_LINE:
+            self._line = []
+        self._line.append((self._outbox.entered, event, waiter))
         if not self._is_sending:
             self._start_writer()
-        self._be_patient()
+        if self._is_sending:
+            self._be_patient()
+        return waiter
+
+    async def _in_turn(self, event: Message) -> None:
+        waiter = self.line_up(event)
         try:
             await waiter
         except asyncio.CancelledError:
             # A close stands: the state says already that it was sent.
-            if entry in self._line and event["type"] == "websocket.send":
-                self._line.remove(entry)
+            if event["type"] == "websocket.send":
+                self._line = [own for own in self._line if own[2] is not waiter]
             raise
 
     # Broadcast frames.
 
     def put_frame(self, frame: Message, key: str) -> bool:
         """Let a frame go to the client as soon as it can; see ``types.Mailbox``."""
-        if threading.get_ident() != self._thread:
+        if _get_running_loop() is not self._loop:
             try:
                 self._loop.call_soon_threadsafe(self.put_frame, frame, key)
             except RuntimeError:
@@ -241,41 +220,60 @@ class Socket:
         if is_over or self._loop.is_closed():
             self._unsent += 1
             return False
+        is_busy = self._is_sending or self._line or self._outbox or self._writer
+        if _IS_EAGER and not is_busy and self.state is _OPEN:
+            self._start_writer(frame)
+            return True
+        outbox = self._own_outbox()
         size = len(frame.get("text") or frame.get("bytes") or "")
-        before = self._outbox.dropped
-        is_queued = self._outbox.offer(frame, key, size)
-        if self._outbox.dropped != before:
-            if not is_queued and self._outbox.policy is Overflow.CLOSE:
+        before = outbox.dropped
+        is_queued = outbox.offer(frame, key, size)
+        if outbox.dropped != before:
+            if not is_queued and outbox.policy is Overflow.CLOSE:
                 self.give_up("too many frames wait for the client")
-            self._on_loss()
+            self._owner.note_loss()
         if is_queued and not self._is_sending and self.state is _OPEN:
             self._start_writer()
-        if self._outbox and self.state is _OPEN:
+        if outbox and self.state is _OPEN:
             self._be_patient()
         return is_queued
 
-    def _start_writer(self) -> None:
+    def _own_outbox(self) -> BoundedQueue[Message]:
+        if self._outbox is EMPTY:
+            bounds = self._bounds
+            policy = Overflow(bounds.outgoing_overflow)
+            self._outbox = make_queue(policy, bounds.outgoing, bounds.outgoing_bytes)
+        return self._outbox
+
+    def _start_writer(self, frame: Message | None = None) -> None:
         if self._writer is None and self.state is not SocketState.CONNECTING:
-            writer = start_task(self._loop, self._write(), self._context)
+            context = self._context.copy()
+            writer = start_task(self._loop, self._write(frame), context)
             if not writer.done():
                 self._writer = writer
 
-    async def _write(self) -> None:
-        """Send what waits, own sends and frames in the order of their entry."""
-        outbox, line = self._outbox, self._line
+    async def _write(self, frame: Message | None) -> None:
+        """Send what waits, own sends and frames in the order of their entry.
+
+        Args:
+            frame: goes first; it has not entered the outbox.
+        """
         self._is_sending = True
         try:
-            while outbox or line:
+            if frame is not None:
                 self._progress = self._loop.time()
-                if line and line[0][0] <= outbox.left:
-                    _, event, waiter = line.pop(0)
+                await self._send(frame)
+            while self._outbox or self._line:
+                self._progress = self._loop.time()
+                if self._line and self._line[0][0] <= self._outbox.left:
+                    _, event, waiter = self._line.pop(0)
                     await self._send_for(event, waiter)
                 else:
-                    await self._send(outbox.take())
+                    await self._send(self._outbox.take())
         except OSError as error:
             self._lose(error)
         except Exception as error:
-            self._fail(error)
+            self.fail(error)
         finally:
             self._is_sending = False
             # At once: what is put from here on needs a new writer.
@@ -311,7 +309,7 @@ class Socket:
 
     def _drop_frames(self) -> None:
         if self._outbox.drop_all():
-            self._on_loss()
+            self._owner.note_loss()
 
     async def close(self) -> None:
         """End the writer, after what handlers were told was sent.
@@ -334,13 +332,13 @@ class Socket:
         """Take a failed send for what it is: the client is gone."""
         logger.debug("the client left during a send: %r", error)
         self.client_left()
-        self._on_stop(1006, "")
+        self._owner.stop(1006, "")
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
         """Give up: the server raised for a frame that no handler waits for."""
         logger.error("the server could not send a frame", exc_info=error)
         self.client_left()
-        self._on_stop(1011, "")
+        self._owner.stop(1011, "")
 
     def give_up(self, why: str) -> None:
         """Close with 1013 (try again later) as soon as the running send ends.
@@ -357,16 +355,16 @@ class Socket:
         self._outbox.drop_all()
         waiter: asyncio.Future[None] = self._loop.create_future()
         close = {"type": "websocket.close", "code": _TRY_AGAIN_LATER, "reason": why}
-        self._line.append((self._outbox.left, close, waiter))
+        self._line = [*self._line, (self._outbox.left, close, waiter)]
         if not self._is_sending:
             self._start_writer()
         self._be_patient()
-        self._on_stop(_TRY_AGAIN_LATER, why)
+        self._owner.stop(_TRY_AGAIN_LATER, why)
 
     def _be_patient(self) -> None:
         if self._patience is None:
             self._patience = self._loop.call_later(
-                self._send_timeout, self._look_for_progress
+                self._bounds.send_timeout, self._look_for_progress
             )
 
     def _relax(self) -> None:
@@ -376,7 +374,7 @@ class Socket:
 
     def _look_for_progress(self) -> None:
         self._patience = None
-        rest = self._progress + self._send_timeout - self._loop.time()
+        rest = self._progress + self._bounds.send_timeout - self._loop.time()
         if not self._is_sending:
             return
         if rest > 0:
@@ -388,7 +386,7 @@ class Socket:
         """Give up a send that the client has not read for ``send_timeout``."""
         logger.warning(
             "a client has read nothing for %g s; its connection is given up",
-            self._send_timeout,
+            self._bounds.send_timeout,
         )
         self.client_left()
         if self._writer is not None:
@@ -397,4 +395,4 @@ class Socket:
             # A handler hangs in its send: it goes on as after a disconnect.
             self._abandoned = self._sender
             self._sender.cancel()
-        self._on_stop(_TRY_AGAIN_LATER, "the client reads too slowly")
+        self._owner.stop(_TRY_AGAIN_LATER, "the client reads too slowly")

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from django_asgi_bridge.protocol.websocket import SocketState
 from django_asgi_bridge.sockets.socket import Socket
 from django_asgi_bridge.threads import call_async
 from django_asgi_bridge.types import Message
@@ -43,7 +44,8 @@ class SyncSend:
         if (
             event["type"] != "websocket.send"
             or self._departures - self._arrivals >= _AHEAD
-            or not socket.takes_frames
+            or socket.is_strict
+            or socket.state is not SocketState.OPEN
         ):
             send: Callable[[Message], Coroutine[Any, Any, None]] = socket.send
             call_async(send, event)
@@ -51,7 +53,16 @@ class SyncSend:
         # Only one handler of a connection sends at a time, or a frame more is under
         # way than meant, which does no harm.
         self._departures += 1
-        self._loop.call_soon_threadsafe(socket.send_soon, event, self._arrived)
+        self._loop.call_soon_threadsafe(self._line_up, event)
 
-    def _arrived(self) -> None:
+    def _line_up(self, event: Message) -> None:
+        if self._socket.state is SocketState.OPEN:
+            self._socket.line_up(event).add_done_callback(self._sent)
+        else:
+            self._arrivals += 1
+
+    def _sent(self, waiter: "asyncio.Future[None]") -> None:
         self._arrivals += 1
+        if not waiter.cancelled() and (error := waiter.exception()):
+            # No handler waits for it.
+            self._socket.fail(error)

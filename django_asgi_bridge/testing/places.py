@@ -17,6 +17,9 @@ def place_of(task: "asyncio.Future[Any]") -> str:
             frame, step = step.cr_frame, step.cr_await
         elif isinstance(step, GeneratorType):
             frame, step = step.gi_frame, step.gi_yieldfrom
+            if frame is not None and not isinstance(step, GeneratorType):
+                # threads.drive() steps a coroutine itself.
+                step = frame.f_locals.get("coroutine", step)
         elif isinstance(step, AsyncGeneratorType):
             frame, step = step.ag_frame, step.ag_await
         else:

@@ -1,11 +1,10 @@
 """The only door between the event loop and worker threads."""
 
 import asyncio
-import contextlib
 import functools
 import os
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from asgiref.sync import async_to_sync, sync_to_async
@@ -110,30 +109,36 @@ def new_handler_lease(*, is_refusable: bool = False) -> Lease:
     return lease
 
 
-@contextlib.contextmanager
-def ensured_lease(*, is_refusable: bool = False) -> Iterator[Lease | None]:
+class ensured_lease:  # noqa: N801 - used like a function
     """Let the sync code of a connection run on leased workers, inside the block.
 
     Does nothing where the context has a lease. Else each call gets a worker for
-    itself alone, so that one connection's code does not wait for another's.
+    itself alone, so that one connection's code does not wait for another's. The block
+    is given the lease that was made, if one was.
 
     Args:
         is_refusable: see ``new_handler_lease()``.
-
-    Returns:
-        The lease that was made, if one was.
     """
-    if lease_of_context() is not None:
-        yield None
-        return
-    lease = new_handler_lease(is_refusable=is_refusable)
-    lease.is_closed = True
-    caller = LeaseOfCaller()
-    lease.enter(follows_loop=True)
-    try:
-        yield lease
-    finally:
-        caller.restore()
+
+    # No generator: one of these is kept as long as a connection lives.
+    __slots__ = ("_caller", "_is_refusable")
+
+    def __init__(self, *, is_refusable: bool = False) -> None:
+        self._is_refusable = is_refusable
+        self._caller: LeaseOfCaller | None = None
+
+    def __enter__(self) -> Lease | None:
+        if lease_of_context() is not None:
+            return None
+        lease = new_handler_lease(is_refusable=self._is_refusable)
+        lease.is_closed = True
+        self._caller = LeaseOfCaller()
+        lease.enter(follows_loop=True)
+        return lease
+
+    def __exit__(self, *exc: object) -> None:
+        if self._caller is not None:
+            self._caller.restore()
 
 
 async def run_apart(fn: Callable[..., _R], *args: Any) -> _R:

@@ -48,10 +48,10 @@ class Event(AsyncWebsocketConsumer):
 
 # To measure anew: `pytest tests/consumer/test_budget.py -rP`, and a few calls more.
 BUDGETS: dict[str, tuple[Any, int]] = {
-    "async": (Echo, 37),
-    "JSON": (JsonEcho, 42),
-    "sync": (SyncEcho, 87),
-    "event": (Event, 68),
+    "async": (Echo, 20),
+    "JSON": (JsonEcho, 25),
+    "sync": (SyncEcho, 85),
+    "event": (Event, 66),
 }
 
 

@@ -54,6 +54,8 @@ async def test_server_cancel_during_the_last_clean_up_leaves_no_membership(layer
 
     class Stopping(Echo):
         async def receive(self, text_data=None, bytes_data=None):
+            # While it waits, its client is listened to.
+            await asyncio.sleep(0)
             raise StopConsumer
 
     async def application(scope, receive, send):

@@ -70,7 +70,7 @@ async def test_consumer_has_the_attributes_of_channels(layer):
 
     class Consumer(AsyncConsumer):
         async def websocket_connect(self, message):
-            seen.update(vars(self))
+            seen.update(vars(self), channel_receive=self.channel_receive)
             await self.base_send({"type": "websocket.accept"})
             raise StopConsumer
 

@@ -148,8 +148,8 @@ class LayerMachine(RuleBasedStateMachine):
         assert all(members._live.values())
         assert pairs == {
             (group, channel)
-            for channel, groups in members._groups_of.items()
-            for group in groups
+            for channel in members._groups_of
+            for group in members.groups_of(channel)
         }
         live = {
             (group, each) for group in members._live for each in members._live[group]

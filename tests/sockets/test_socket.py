@@ -27,16 +27,18 @@ class Line:
         self.socket = Socket(
             self._send,
             Bounds(**bounds),
-            on_loss=self._lose,
-            on_stop=lambda code, reason: self.stops.append(code),
+            owner=self,
         )
 
     async def _send(self, event):
         await self.gate.wait()
         self.sent.append(event.get("text", event["type"]))
 
-    def _lose(self):
+    def note_loss(self):
         self.losses += 1
+
+    def stop(self, code, reason):
+        self.stops.append(code)
 
     def frames(self, *texts):
         return [

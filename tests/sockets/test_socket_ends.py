@@ -32,7 +32,7 @@ async def test_close_never_overtakes_a_frame_of_a_sync_handler():
     line = await opened()
     sent = []
 
-    line.socket.send_soon({"type": "websocket.send", "text": "1"}, lambda: None)
+    line.socket.line_up({"type": "websocket.send", "text": "1"})
     await line.socket.send({"type": "websocket.close"})
     sent = list(line.sent)
 
@@ -202,7 +202,7 @@ async def test_end_waits_for_frames_that_a_handler_believes_sent():
     line = await opened()
     line.gate.clear()
     for text in ("1", "2"):
-        line.socket.send_soon({"type": "websocket.send", "text": text}, lambda: None)
+        line.socket.line_up({"type": "websocket.send", "text": text})
 
     ending = asyncio.create_task(line.socket.close())
     await asyncio.sleep(0)
@@ -216,8 +216,8 @@ async def test_end_waits_for_frames_that_a_handler_believes_sent():
 async def test_end_that_is_cancelled_ends_the_writer():
     line = await opened()
     line.gate.clear()
-    line.socket.send_soon({"type": "websocket.send", "text": "1"}, lambda: None)
-    line.socket.send_soon({"type": "websocket.send", "text": "2"}, lambda: None)
+    line.socket.line_up({"type": "websocket.send", "text": "1"})
+    line.socket.line_up({"type": "websocket.send", "text": "2"})
     await line.until(lambda: line.socket._is_sending)
     writer = line.socket._writer
 

@@ -1,0 +1,340 @@
+"""One task that reads and handles by turns, and the second one where both wait."""
+
+import asyncio
+import contextvars
+import threading
+
+import pytest
+
+from django_asgi_bridge.consumer.handling import TURN
+from django_asgi_bridge.generic.websocket import WebsocketConsumer
+from tests.consumer.consumers import Echo
+from tests.consumer.wire import Wire
+
+pytestmark = pytest.mark.asyncio
+
+EVENT = {"type": "chat.message", "text": "event"}
+
+
+class Waiting(Echo):
+    """Waits in the handler of the layer's events until the gate opens."""
+
+    async def connect(self):
+        self.gate = asyncio.Event()
+        self.seen = []
+        await self.accept()
+
+    async def receive(self, text_data=None, bytes_data=None):
+        self.seen.append(text_data)
+
+    async def chat_message(self, event):
+        self.seen.append(f"{event['text']} begins")
+        await self.gate.wait()
+        self.seen.append(f"{event['text']} ends")
+
+
+async def turns(count=5):
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def waiting(layer, consumer=Waiting):
+    """Return a connection whose handler of a layer's event waits."""
+    wire = await Wire(consumer.as_asgi()).open()
+    await turns()
+    await layer.group_send("room", EVENT)
+    await wire.until(lambda: Echo.last.seen)
+    return wire
+
+
+async def test_idle_consumer_has_no_task_but_the_servers(layer):
+    before = asyncio.all_tasks()
+    wire = await Wire(Echo.as_asgi()).open()
+    wire.say("a")
+    await wire.until(wire.texts)
+    await turns()
+
+    assert asyncio.all_tasks() - before == {wire.task}
+    await wire.leave()
+
+
+async def test_task_for_an_event_of_an_idle_consumer_ends_with_its_handler(layer):
+    before = asyncio.all_tasks()
+    wire = await waiting(layer)
+    assert len(asyncio.all_tasks() - before) == 2
+
+    Echo.last.gate.set()
+    await turns()
+
+    assert asyncio.all_tasks() - before == {wire.task}
+    assert Echo.last.seen == ["event begins", "event ends"]
+    await wire.leave()
+
+
+async def test_reader_ends_when_handlers_no_longer_wait(layer):
+    class Once(Echo):
+        async def connect(self):
+            await asyncio.sleep(0)
+            await self.accept()
+
+    before = asyncio.all_tasks()
+    wire = await Wire(Once.as_asgi()).open()
+    await turns()
+    assert len(asyncio.all_tasks() - before) == 2
+
+    for number in range(3):
+        wire.say(str(number))
+        await wire.until(lambda: len(wire.texts()) == number + 1)  # noqa: B023
+    await turns()
+
+    assert asyncio.all_tasks() - before == {wire.task}
+    await wire.leave()
+
+
+async def test_handlers_that_wait_share_one_reader(layer):
+    """No task is made for a message, whether its handler waits or not."""
+
+    class Slow(Echo):
+        async def receive(self, text_data=None, bytes_data=None):
+            await asyncio.sleep(0)
+            await self.send(text_data=text_data)
+
+    wire = await Wire(Slow.as_asgi()).open()
+    wire.say("warm")
+    await wire.until(wire.texts)
+    before = asyncio.all_tasks()
+
+    for number in range(10):
+        wire.say(str(number))
+        await wire.until(lambda: len(wire.texts()) == number + 2)  # noqa: B023
+
+    assert asyncio.all_tasks() == before
+    await wire.leave()
+
+
+async def test_frames_wait_for_the_handler_of_an_event_and_keep_their_order(layer):
+    wire = await waiting(layer)
+
+    wire.say("a", "b")
+    await turns()
+    assert Echo.last.seen == ["event begins"]
+    Echo.last.gate.set()
+    await wire.until(lambda: "b" in Echo.last.seen)
+
+    assert Echo.last.seen == ["event begins", "event ends", "a", "b"]
+    await wire.leave()
+
+
+async def test_disconnect_is_seen_behind_the_handler_of_an_event(layer):
+    wire = await waiting(layer)
+    wire.say("a")
+
+    wire.push("disconnect", code=1001)
+    await wire.until(lambda: Echo.last.is_disconnected)
+    assert Echo.last.codes == []
+    Echo.last.gate.set()
+    await wire.end()
+
+    assert Echo.last.seen == ["event begins", "event ends", "a"]
+    assert Echo.last.codes == [1001]
+
+
+async def test_events_never_take_back_a_receive_that_is_under_way(layer):
+    """It may have taken a message already, which would be lost."""
+    calls, cancelled = [], []
+
+    async def application(scope, receive, send):
+        async def noting():
+            calls.append("begun")
+            try:
+                return await receive()
+            except asyncio.CancelledError:
+                cancelled.append("cancelled")
+                raise
+
+        await Echo()(scope, noting, send)
+
+    wire = await Wire(application).open()
+    await turns()
+    begun = len(calls)
+    for number in range(5):
+        await layer.group_send("room", {**EVENT, "text": f"event {number}"})
+        await wire.until(lambda: len(wire.texts()) == number + 1)  # noqa: B023
+
+    assert (len(calls), cancelled) == (begun, [])
+    wire.say("frame")
+    await wire.until(lambda: wire.texts()[-1] == "frame")
+    await wire.leave()
+
+
+async def test_handlers_share_one_context_whatever_task_they_run_in(layer):
+    variable = contextvars.ContextVar("variable", default="nothing")
+    got = []
+
+    class Setting(Echo):
+        async def connect(self):
+            variable.set("connect")
+            await self.accept()
+
+        async def chat_message(self, event):
+            got.append(variable.get())
+            variable.set("event")
+
+        async def receive(self, text_data=None, bytes_data=None):
+            got.append(variable.get())
+
+    wire = await Wire(Setting.as_asgi()).open()
+    await turns()
+    await layer.group_send("room", EVENT)
+    await wire.until(lambda: got)
+    wire.say("x")
+    await wire.until(lambda: len(got) == 2)
+
+    assert got == ["connect", "event"]
+    await wire.leave()
+
+
+# The end, while a handler of an event waits.
+
+
+async def test_server_cancel_reaches_the_handler_of_an_event(layer):
+    class Noting(Waiting):
+        async def chat_message(self, event):
+            try:
+                await super().chat_message(event)
+            except asyncio.CancelledError:
+                self.seen.append("cancelled")
+                raise
+
+    wire = await waiting(layer, Noting)
+
+    wire.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await wire.end()
+
+    assert Echo.last.seen == ["event begins", "cancelled"]
+    assert Echo.last.codes == [1012]
+
+
+async def test_server_cancel_before_the_handler_of_an_event_counts_it(layer):
+    wire = await Wire(Echo.as_asgi()).open()
+    await turns()
+
+    await layer.group_send("room", EVENT)
+    wire.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await wire.end()
+
+    handled = len(wire.texts())
+    assert handled + Echo.last.dropped.layer_events == 1
+    assert Echo.last.codes == [1012]
+
+
+async def test_policy_cancel_ends_the_handler_of_an_event(layer):
+    class Impatient(Waiting):
+        on_disconnect = "cancel"
+        disconnect_grace = 0.0
+
+    wire = await waiting(layer, Impatient)
+
+    await wire.leave(1001)
+
+    assert Echo.last.seen == ["event begins"]
+    assert Echo.last.codes == [1001]
+
+
+async def test_sync_handler_of_an_event_that_outlasts_its_client_is_left(
+    layer, settings
+):
+    settings.ASGI_BRIDGE = {"DETACH_AFTER": 0.0}
+    codes = []
+    is_running, may_end = threading.Event(), threading.Event()
+
+    class Stuck(WebsocketConsumer):
+        groups = ["room"]
+        on_disconnect = "cancel"
+        disconnect_grace = 0.0
+
+        def chat_message(self, event):
+            is_running.set()
+            may_end.wait()
+
+        def disconnect(self, code):
+            codes.append(code)
+
+    wire = await Wire(Stuck.as_asgi()).open()
+    await layer.group_send("room", EVENT)
+    await wire.until(is_running.is_set)
+    try:
+        await wire.leave(code=1001)
+    finally:
+        may_end.set()
+
+    assert codes == [1001]
+    assert layer.groups == {}
+
+
+async def test_outer_cancellation_counts_when_the_handler_of_an_event_fails(
+    layer, caplog
+):
+    """The own task is fetched from its reading; that takes nobody's cancellation."""
+
+    class Failing(Echo):
+        async def chat_message(self, event):
+            wire.task.cancel()
+            raise RuntimeError("boom")
+
+    wire = await Wire(Failing.as_asgi()).open()
+    await turns()
+    await layer.group_send("room", EVENT)
+
+    with pytest.raises((asyncio.CancelledError, RuntimeError)):
+        await wire.end()
+
+    assert wire.task.cancelled() or wire.task.cancelling() == 1
+    assert len(Echo.last.codes) == 1
+
+
+async def test_handler_of_an_event_that_fails_leaves_no_cancellation(layer, caplog):
+    class Failing(Echo):
+        async def chat_message(self, event):
+            raise RuntimeError("boom")
+
+    wire = await Wire(Failing.as_asgi()).open()
+    await turns()
+    await layer.group_send("room", EVENT)
+
+    with pytest.raises(RuntimeError, match="boom"):
+        await wire.end()
+
+    assert wire.task.cancelling() == 0
+    assert Echo.last.codes == [1011]
+
+
+async def test_messages_that_are_there_already_let_others_have_a_turn(layer):
+    """A server's ``receive()`` need not wait, and would hold the loop for ever."""
+    handled = []
+
+    class Counting(Echo):
+        async def receive(self, text_data=None, bytes_data=None):
+            handled.append(text_data)
+
+    async def application(scope, receive, send):
+        events = iter([{"type": "websocket.connect"}])
+
+        async def endless():
+            if event := next(events, None):
+                return event
+            if is_over:
+                return {"type": "websocket.disconnect", "code": 1000}
+            return {"type": "websocket.receive", "text": "x"}
+
+        await Counting()(scope, endless, send)
+
+    is_over = []
+    wire = Wire(application)
+    await turns(2)
+    is_over.append(True)
+    await wire.end()
+
+    assert 0 < len(handled) <= 2 * TURN
