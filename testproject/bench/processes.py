@@ -38,6 +38,10 @@ MIB = 1024 * 1024
 _PATIENCE = 2.0
 """Seconds that a process has to end by itself."""
 
+# Settings of another site; and what would let each start compile all modules anew,
+# which no installed site does.
+_NOT_FOR_SERVERS = {"DJANGO_SETTINGS_MODULE", "PYTHONDONTWRITEBYTECODE"}
+
 
 class Failed(Exception):
     """A server or a load generator did not do what it is there for."""
@@ -139,11 +143,11 @@ def running(
 
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:
-    """Return this process's environment, without settings of other sites."""
+    """Return this process's environment, without what servers are not to see."""
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("BENCH_") and name != "DJANGO_SETTINGS_MODULE"
+        if not name.startswith("BENCH_") and name not in _NOT_FOR_SERVERS
     }
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     return kept | {"PYTHONPATH": os.pathsep.join(filter(None, paths))} | dict(more)

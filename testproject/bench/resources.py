@@ -65,7 +65,11 @@ class Resources:
         Raises:
             Unavailable: something is not here.
         """
-        environment = {"BENCH_RUN": self._run, **case.environment}
+        environment = {
+            "BENCH_RUN": self._run,
+            "PYTHONPYCACHEPREFIX": str(self._folder / "bytecode"),
+            **case.environment,
+        }
         if case.database:
             environment["BENCH_DATABASE"] = self._get(case.database)
         if "redis" in case.needs:

@@ -66,10 +66,10 @@ class Budget:
 
 
 BUDGETS = {
-    "async": Budget("/async/", (), 81, 99),
-    "sync": Budget("/sync/", (), 154, 174),
-    "async, default middleware": Budget("/async/", DEFAULT, 99, 220),
-    "sync, default middleware": Budget("/sync/", DEFAULT, 157, 280),
+    "async": Budget("/async/", (), 72, 90),
+    "sync": Budget("/sync/", (), 133, 153),
+    "async, default middleware": Budget("/async/", DEFAULT, 91, 213),
+    "sync, default middleware": Budget("/sync/", DEFAULT, 143, 267),
 }
 
 
