@@ -6,11 +6,13 @@ there is a second task:
 
 - A handler waits: a reader sees the client's next events, its leaving above all.
 - A layer's event comes while the own task is in the server's ``receive()``, which
-  cannot be taken back: its handler runs in a task aside, that ends after it.
+  cannot be taken back: its handler runs in a task aside, and so do those of the next
+  events, until the client says something.
 """
 
 import asyncio
 import contextlib
+import contextvars
 from collections.abc import Awaitable, Coroutine
 from typing import Any
 
@@ -49,6 +51,7 @@ class HandlerLoop:
         "_is_reading",
         "_message",
         "_reader",
+        "_rest",
         "_task",
         "_waiter",
         "_worker",
@@ -64,6 +67,8 @@ class HandlerLoop:
         self._waiter: asyncio.Future[None] | None = None
         # The task that handles messages while the own one reads.
         self._aside: asyncio.Task[None] | None = None
+        # What that one waits for between two events; True if there is another one.
+        self._rest: asyncio.Future[bool] | None = None
         self._is_reading = False
         # What was handed on past the inbox; and what waits for room there.
         self._message: Message | None = None
@@ -88,19 +93,19 @@ class HandlerLoop:
         if self._waiter is not None:
             if not self._waiter.done():
                 self._waiter.set_result(None)
-        elif self._is_reading and self._aside is None:
+        elif self._is_reading and self._is_at_rest():
             if self._inbox.end is not None:
+                self._dismiss()
                 self._fetch()
             else:
-                # The caller may be on another loop, of the same thread.
-                self._aside = self._inbox.loop.create_task(self._handle_aside())
+                self._call_aside()
 
     def takes_event(self, event: Message) -> bool:
         """Handle a layer's event at once, if that can be; the inbox asks."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-        elif self._is_reading and self._aside is None:
-            self._aside = self._inbox.loop.create_task(self._handle_aside())
+        elif self._is_reading and self._is_at_rest():
+            self._call_aside()
         else:
             return False
         self._event = event
@@ -148,6 +153,8 @@ class HandlerLoop:
         """
         inbox, reader, handling = self._inbox, self._reader, self._handling
         while True:
+            if self._rest is not None:
+                self._dismiss()
             if self._error is not None:
                 raise self._error
             if self._aside is None and self._has_work():
@@ -175,6 +182,8 @@ class HandlerLoop:
         """Take what was waited for: the server's next event, or None for news."""
         self._is_reading = False
         self._waiter = None
+        if self._rest is not None:
+            self._dismiss()
         if message is None:
             return
         self._is_idle = self._aside is None
@@ -189,6 +198,7 @@ class HandlerLoop:
             BaseException: it is a cancellation of the connection, or of the process.
         """
         self._is_reading = False
+        self._dismiss()
         if self._waiter is not None:
             self._waiter = None
             raise error
@@ -242,9 +252,44 @@ class HandlerLoop:
         finally:
             self._is_reading = False
 
-    # A layer's event, while the own task reads.
+    # A layer's events, while the own task reads.
 
-    async def _handle_aside(self) -> None:
+    def _is_at_rest(self) -> bool:
+        """Tell whether no handler runs in the task aside, nor will at once."""
+        return self._aside is None or (self._rest is not None and not self._rest.done())
+
+    def _call_aside(self) -> None:
+        """Let what is there be handled in the task aside."""
+        if self._rest is not None:
+            self._rest.set_result(True)
+            return
+        # The caller may be on another loop, of the same thread. What runs there is no
+        # business of the caller's context.
+        self._aside = self._inbox.loop.create_task(
+            self._stand_aside(), context=contextvars.Context()
+        )
+
+    def _dismiss(self) -> None:
+        """End the task aside, if it is at rest."""
+        if self._rest is not None and not self._rest.done():
+            self._rest.set_result(False)
+            self._rest = self._aside = None
+
+    async def _stand_aside(self) -> None:
+        aside = self._aside
+        while await self._handle_aside():
+            self._aside = aside
+            self._rest = self._inbox.loop.create_future()
+            try:
+                if not await self._rest:
+                    return
+            except asyncio.CancelledError:
+                self._aside = self._rest = None
+                raise
+            self._rest = None
+
+    async def _handle_aside(self) -> bool:
+        """Handle what is there; tell whether to wait for more."""
         handling, inbox, worker = self._handling, self._inbox, self._worker
         worker.task = self._aside
         try:
@@ -260,8 +305,10 @@ class HandlerLoop:
         finally:
             worker.task = self._task
             self._aside = None
-        if self._error is not None or inbox.end is not None:
-            self._fetch()
+        if self._error is None and inbox.end is None:
+            return self._is_reading
+        self._fetch()
+        return False
 
     def _fetch(self) -> None:
         """Get the own task out of its reading: there is nothing more to read."""

@@ -50,7 +50,7 @@ class Event(AsyncWebsocketConsumer):
 BUDGETS: dict[str, tuple[Any, int]] = {
     "async": (Echo, 20),
     "JSON": (JsonEcho, 25),
-    "sync": (SyncEcho, 85),
+    "sync": (SyncEcho, 74),
     "event": (Event, 66),
 }
 

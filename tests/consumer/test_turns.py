@@ -58,17 +58,70 @@ async def test_idle_consumer_has_no_task_but_the_servers(layer):
     await wire.leave()
 
 
-async def test_task_for_an_event_of_an_idle_consumer_ends_with_its_handler(layer):
+async def test_events_of_an_idle_consumer_share_one_task(layer):
+    """No task is made for an event, whether its handler waits or not."""
     before = asyncio.all_tasks()
     wire = await waiting(layer)
-    assert len(asyncio.all_tasks() - before) == 2
+    Echo.last.gate.set()
+    await turns()
+    both = asyncio.all_tasks() - before
+    assert len(both) == 2
 
+    for number in range(3):
+        await layer.group_send("room", {**EVENT, "text": str(number)})
+        await turns()
+
+    assert asyncio.all_tasks() - before == both
+    assert Echo.last.seen[-1] == "2 ends"
+    await wire.leave()
+
+
+async def test_task_for_events_ends_when_the_client_speaks(layer):
+    before = asyncio.all_tasks()
+    wire = await waiting(layer)
     Echo.last.gate.set()
     await turns()
 
+    wire.say("a")
+    await wire.until(lambda: "a" in Echo.last.seen)
+    await turns()
+
     assert asyncio.all_tasks() - before == {wire.task}
-    assert Echo.last.seen == ["event begins", "event ends"]
+    assert Echo.last.seen == ["event begins", "event ends", "a"]
     await wire.leave()
+
+
+@pytest.mark.parametrize("way", ["client", "server", "handler", "send"])
+async def test_task_for_events_ends_with_the_connection(layer, way, caplog):
+    class Failing(Echo):
+        async def chat_message(self, event):
+            if event["text"] == "fail":
+                raise RuntimeError("boom")
+
+    before = asyncio.all_tasks()
+    wire = await Wire(Failing.as_asgi()).open()
+    await turns()
+    await layer.group_send("room", EVENT)
+    await turns()
+    assert len(asyncio.all_tasks() - before) == 2
+
+    if way == "client":
+        await wire.leave()
+    elif way == "server":
+        wire.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await wire.end()
+    elif way == "handler":
+        await layer.group_send("room", {**EVENT, "text": "fail"})
+        with pytest.raises(RuntimeError, match="boom"):
+            await wire.end()
+    else:
+        Failing.last.connection.inbox.stop(4000, "")
+        await wire.end()
+    await turns()
+
+    assert asyncio.all_tasks() - before == set()
+    assert len(Failing.last.codes) == 1
 
 
 async def test_reader_ends_when_handlers_no_longer_wait(layer):
