@@ -409,28 +409,6 @@ class Looks:
         return entry
 
 
-@pytest.mark.asyncio
-async def test_group_send_makes_no_task(layer):
-    """C14: Channels makes one for each member."""
-    for number in range(100):
-        await layer.group_add("room", f"a.{number}")
-    made = []
-
-    def make(loop, coroutine, **kwargs):
-        made.append(coroutine)
-        return asyncio.Task(coroutine, loop=loop, **kwargs)
-
-    loop = asyncio.get_running_loop()
-    loop.set_task_factory(make)
-    try:
-        await layer.group_send("room", EVENT)
-    finally:
-        loop.set_task_factory(None)
-
-    assert made == []
-    assert layer.stats().waiting == 100
-
-
 def test_leaving_all_groups_costs_the_groups_of_the_channel_alone():
     """C14: Channels walks through the groups of everybody."""
 
