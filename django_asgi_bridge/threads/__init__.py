@@ -29,7 +29,6 @@ __all__ = (
     "PINS_NOTHING",
     "PINS_STATE",
     "Lease",
-    "LeaseOfCaller",
     "PoolStats",
     "Postponed",
     "WorkerPool",
