@@ -10,13 +10,13 @@ Peers and services that are not here are left out, and the table says so.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from testproject.bench.cases import CASES, SERIES, Case, find
+from testproject.bench.kept import Unlike, merged, read, written
 from testproject.bench.machine import describe, pin_this_process
 from testproject.bench.picture import draw
 from testproject.bench.processes import ends_on_signals, raise_file_limit
@@ -40,15 +40,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LookupError as error:
         parser.error(str(error.args[0]))
     if options.read:
-        run = json.loads(options.read.read_text())
-        print(heading(run))
-        for name, case_figures in run["cases"].items():
-            print(f"\n{table(name, case_figures)}")
+        try:
+            runs = read(options.read)
+        except Unlike as error:
+            parser.error(str(error))
+        for each in runs.values():
+            _show(each)
+        run = merged(list(runs.values()))
     else:
         run = _run(cases, options)
     if options.picture:
         draw(run, options.picture)
     return 0 if options.read else _failures(run)
+
+
+def _show(run: dict[str, Any]) -> None:
+    print(heading(run))
+    for name, case in run["cases"].items():
+        print(f"\n{table(name, case)}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,7 +81,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", type=Path, help="keep all figures in this file")
     parser.add_argument("--picture", type=Path, help="draw into this file (.svg, .png)")
-    parser.add_argument("--read", type=Path, help="show a run that --json kept")
+    parser.add_argument(
+        "--read",
+        type=Path,
+        nargs="+",
+        metavar="JSON",
+        help="show runs that --json kept, of one machine",
+    )
     return parser
 
 
@@ -86,9 +101,14 @@ def _chosen(words: Sequence[str]) -> list[Case]:
 def _run(cases: Sequence[Case], options: argparse.Namespace) -> dict[str, Any]:
     run: dict[str, Any] = {
         "machine": describe(),
-        "options": {"repeat": options.repeat, "seconds": options.seconds},
+        "options": {
+            "repeat": options.repeat,
+            "seconds": options.seconds,
+            "words": options.cases,
+            "peers": options.peer,
+        },
         "cases": {},
-        "series": series_data(SERIES.values(), [case.name for case in cases]),
+        "series": {},
     }
     print(heading(run))
     pin_this_process()
@@ -107,13 +127,14 @@ def _run(cases: Sequence[Case], options: argparse.Namespace) -> dict[str, Any]:
             )
             tell_on_terminal("")
             run["cases"][case.name] = case_data(case, result)
+            run["series"] = series_data(SERIES.values(), run["cases"])
             print(f"\n{table(case.name, run['cases'][case.name])}", flush=True)
             for label, error in result.errors.items():
                 if "\n" in error:
                     print(f"\n{label}: {error}", file=sys.stderr)
             if options.json:
                 # After each case: a long run that is broken off keeps what it has.
-                options.json.write_text(json.dumps(run, indent=1))
+                options.json.write_text(written(run), encoding="utf-8")
     return run
 
 

@@ -8,7 +8,19 @@ from testproject.bench.loads.figures import METRICS
 from testproject.bench.spread import Spread, ratios, spread
 from testproject.bench.turns import Result
 
-__all__ = ("case_data", "heading", "series_data", "table", "values_of")
+__all__ = (
+    "aligned",
+    "by_turn",
+    "case_data",
+    "heading",
+    "method",
+    "place",
+    "series_data",
+    "shown",
+    "table",
+    "values_of",
+    "versions",
+)
 
 
 def case_data(case: Case, result: Result) -> dict[str, Any]:
@@ -23,13 +35,21 @@ def case_data(case: Case, result: Result) -> dict[str, Any]:
         "primary": case.primary,
         "peers": {
             label: {
-                "turns": [turn and dict(turn) for turn in result.turns.get(label, [])],
+                "turns": [
+                    turn and {name: _rounded(value) for name, value in turn.items()}
+                    for turn in result.turns.get(label, [])
+                ],
                 "error": result.errors.get(label),
             }
             for label in (each.label for each in case.contenders)
             if label in result.turns or label in result.errors
         },
     }
+
+
+def _rounded(value: float) -> float:
+    """Return six digits of a figure: the next ones are never the same again."""
+    return float(f"{value:.6g}")
 
 
 def series_data(series: Iterable[Series], cases: Iterable[str]) -> dict[str, Any]:
@@ -57,22 +77,36 @@ def values_of(peer: dict[str, Any], metric: str) -> list[float]:
 
 
 def heading(run: dict[str, Any]) -> str:
-    """Say when, where and with what it was measured."""
+    """Say when, where, with what and how it was measured."""
     machine = run["machine"]
-    versions = ", ".join(f"{name} {it}" for name, it in machine["versions"].items())
-    cores = machine["cores"]
-    pins = (
-        "nothing pinned"
-        if cores["server"] is None
-        else f"servers on core {cores['server']}, load on core {cores['load']}"
-    )
-    options = run["options"]
     return (
-        f"{machine['date']}, {machine['machine']}; {pins}; load average before "
-        f"{machine['load average']}.\n{versions}.\n"
-        f"Medians (lowest to highest) of {options['repeat']} turns of "
-        f"{options['seconds']:g} s. Ratios are taken turn by turn; above 1, the first "
-        "of the table is better."
+        f"{machine['date']}, {place(machine)}; load average before "
+        f"{machine['load average']}.\n{versions(machine)}.\n{method(run['options'])}"
+    )
+
+
+def place(machine: dict[str, Any]) -> str:
+    """Say on what machine it was measured."""
+    cores = machine["cores"]
+    if cores["server"] is None:
+        return f"{machine['machine']}; nothing pinned"
+    return (
+        f"{machine['machine']}; servers on core {cores['server']}, "
+        f"load on core {cores['load']}"
+    )
+
+
+def versions(machine: dict[str, Any]) -> str:
+    """Say with what versions it was measured."""
+    return ", ".join(f"{name} {it}" for name, it in machine["versions"].items())
+
+
+def method(options: dict[str, Any]) -> str:
+    """Say what the figures of a table are."""
+    turns = "1 turn" if options["repeat"] == 1 else f"{options['repeat']} turns"
+    return (
+        f"Medians (lowest to highest) of {turns} of {options['seconds']:g} s. "
+        "Ratios are taken turn by turn; above 1, the first of the table is better."
     )
 
 
@@ -89,7 +123,7 @@ def table(name: str, case: dict[str, Any]) -> str:
     for each in others:
         head += [METRICS[each].title, *(["CPU ratio"] if each == "cpu" else [])]
     rows = [_row(label, peer, case, others) for label, peer in case["peers"].items()]
-    return "\n".join(_aligned([head, *rows]))
+    return "\n".join(aligned([head, *rows]))
 
 
 def _title(case: dict[str, Any], metric: str) -> str:
@@ -104,12 +138,12 @@ def _row(
     first = next(iter(case["peers"].values()))
     values = values_of(peer, primary)
     if values:
-        shown = _shown(spread(values), METRICS[primary].decimals)
+        found = shown(spread(values), METRICS[primary].decimals)
         if peer["error"]:
-            shown += ", then failed"
+            found += ", then failed"
     else:
-        shown = (peer["error"] or "nothing measured").split("\n")[0][:80]
-    row = [label, shown, _ratio(first, peer, primary)]
+        found = (peer["error"] or "nothing measured").split("\n")[0][:80]
+    row = [label, found, _ratio(first, peer, primary)]
     for each in others:
         row.append(_median(peer, each))
         if each == "cpu":
@@ -119,14 +153,15 @@ def _row(
 
 def _ratio(first: dict[str, Any], peer: dict[str, Any], metric: str) -> str:
     found = ratios(
-        _by_turn(first, metric),
-        _by_turn(peer, metric),
+        by_turn(first, metric),
+        by_turn(peer, metric),
         more_is_better=METRICS[metric].more_is_better,
     )
-    return "" if peer is first or found is None else _shown(found, 2)
+    return "" if peer is first or found is None else shown(found, 2)
 
 
-def _by_turn(peer: dict[str, Any], metric: str) -> list[float | None]:
+def by_turn(peer: dict[str, Any], metric: str) -> list[float | None]:
+    """Return a figure in each turn; None in those that failed."""
     return [turn and turn.get(metric) for turn in peer["turns"]]
 
 
@@ -137,12 +172,14 @@ def _median(peer: dict[str, Any], metric: str) -> str:
     return f"{spread(values).median:,.{METRICS[metric].decimals}f}"
 
 
-def _shown(it: Spread, decimals: int) -> str:
+def shown(it: Spread, decimals: int) -> str:
+    """Write a median with its spread."""
     low, high = f"{it.low:,.{decimals}f}", f"{it.high:,.{decimals}f}"
     return f"{it.median:,.{decimals}f} ({low} to {high})"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield the lines of a table in Markdown; the first row is its head."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for number, row in enumerate(rows):
         cells = [

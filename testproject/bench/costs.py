@@ -1,0 +1,83 @@
+"""What one of something costs as there is more of it: the measured series."""
+
+import math
+import statistics
+from collections.abc import Mapping
+from typing import Any
+
+from testproject.bench.report import aligned, values_of
+from testproject.bench.spread import Spread, spread
+
+__all__ = ("UNITS", "cost_table", "costs", "exponent")
+
+UNITS = {"deliveries": "delivery", "messages": "message", "requests": "request"}
+
+
+def costs(
+    series: dict[str, Any], cases: Mapping[str, dict[str, Any]]
+) -> dict[str, dict[int, Spread]]:
+    """Return the µs of server CPU for one, by peer and amount.
+
+    Args:
+        series: as it is kept in JSON.
+        cases: of the run, by name.
+    """
+    found: dict[str, dict[int, Spread]] = {}
+    for amount, name in series["cases"].items():
+        for label, peer in cases[name]["peers"].items():
+            if values := values_of(peer, "cpu"):
+                found.setdefault(label, {})[int(amount)] = spread(values)
+    return found
+
+
+def exponent(points: Mapping[int, float]) -> float | None:
+    """Return the power of the amount by which a cost grows.
+
+    That is the slope of the straight line through the logarithms: 0 where the cost
+    does not depend on the amount, 1 where it grows as the amount does. Where the
+    amounts begin with none, it is about what is added to the cost of none.
+
+    Returns:
+        None where too little was measured, or nothing is added.
+    """
+    base = points.get(0, 0.0)
+    added = {amount: cost - base for amount, cost in points.items() if amount}
+    if len(added) < 2 or min(added.values()) <= 0:
+        return None
+    slope = statistics.linear_regression(
+        [math.log(amount) for amount in added],
+        [math.log(cost) for cost in added.values()],
+    ).slope
+    return slope
+
+
+def cost_table(
+    name: str, series: dict[str, Any], cases: Mapping[str, dict[str, Any]]
+) -> str:
+    """Return the table of a series: the µs for one at each amount, and their growth."""
+    amounts = [int(amount) for amount in series["cases"]]
+    unit = cases[next(iter(series["cases"].values()))]["unit"]
+    head = [
+        f"{series['title']}: server CPU, µs for one {UNITS[unit]} (`{name}`)",
+        *(f"{amount:,}" for amount in amounts),
+        "last to first",
+        "exponent of what is added" if 0 in amounts else "exponent",
+    ]
+    head[1] += f" {series['axis']}"
+    rows = []
+    for label, spreads in costs(series, cases).items():
+        medians = {amount: it.median for amount, it in spreads.items()}
+        found = exponent(medians)
+        ends = list(medians.values())
+        rows.append(
+            [
+                label,
+                *(
+                    f"{medians[each]:,.1f}" if each in medians else ""
+                    for each in amounts
+                ),
+                f"{ends[-1] / ends[0]:.2f}",
+                "" if found is None else f"{found:.2f}",
+            ]
+        )
+    return "\n".join(aligned([head, *rows]))
