@@ -204,7 +204,7 @@ def _bound(aim: Aim) -> str:
     metric = aim.metric or CASES[aim.case].primary
     what, _, unit = METRICS[metric].title.partition(", ")
     if aim.kind is Kind.TIMES:
-        said = f"at least {aim.bound:g} ×"
+        said = f"at least {aim.bound:g} times"
         return said if metric == "rate" else f"{what}: {said}"
     bound = {
         Kind.MORE: f"at most {aim.bound:g} {unit} more",

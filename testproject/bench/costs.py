@@ -44,11 +44,10 @@ def exponent(points: Mapping[int, float]) -> float | None:
     added = {amount: cost - base for amount, cost in points.items() if amount}
     if len(added) < 2 or min(added.values()) <= 0:
         return None
-    slope = statistics.linear_regression(
+    return statistics.linear_regression(
         [math.log(amount) for amount in added],
         [math.log(cost) for cost in added.values()],
     ).slope
-    return slope
 
 
 def cost_table(

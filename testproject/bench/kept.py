@@ -1,11 +1,17 @@
 """Runs that are kept in files: written so that they are read easily, read together."""
 
 import json
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ("Unlike", "merged", "read", "written")
+from testproject.bench.processes import ROOT
+
+__all__ = ("FOLDER", "Unlike", "command", "merged", "published", "read", "written")
+
+FOLDER = ROOT / "docs" / "explanation" / "measured"
+"""Where the runs are that the page of results is made of."""
 
 
 class Unlike(Exception):
@@ -39,6 +45,34 @@ def _lines(value: Any, margin: str) -> Iterator[str]:
         else:
             yield json.dumps(held, ensure_ascii=False)
     yield f"\n{margin}{'}' if is_object else ']'}"
+
+
+def published() -> dict[str, dict[str, Any]]:
+    """Return the runs that the page of results is made of.
+
+    Raises:
+        Unlike: see ``read()``.
+    """
+    return read(sorted(FOLDER.glob("*.json")))
+
+
+def command(name: str, options: Mapping[str, Any], cases: Sequence[str] = ()) -> str:
+    """Return the command that measures a run for the page of results.
+
+    Args:
+        name: of its file.
+        options: as they are kept.
+        cases: that are in it; said where the options do not have the words.
+    """
+    return " ".join(
+        [
+            "python -m testproject.bench",
+            *map(shlex.quote, options.get("words") or cases),
+            *(f"--peer {shlex.quote(word)}" for word in options.get("peers", ())),
+            f"--repeat {options['repeat']} --seconds {options['seconds']:g}",
+            f"--json {(FOLDER / name).relative_to(ROOT)}",
+        ]
+    )
 
 
 def read(paths: Sequence[Path]) -> dict[str, dict[str, Any]]:

@@ -6,21 +6,19 @@
 """
 
 import re
-import shlex
 from typing import Any
 
 from testproject.bench.aims import overview
 from testproject.bench.cases import CASES, SERIES
 from testproject.bench.costs import cost_table
-from testproject.bench.kept import merged, read
+from testproject.bench.kept import FOLDER, command, merged, published
 from testproject.bench.picture import draw
 from testproject.bench.processes import ROOT
 from testproject.bench.report import aligned, method, place, table, versions
 
-__all__ = ("FOLDER", "PAGE", "PICTURES", "SECTIONS", "kept", "main", "page", "part")
+__all__ = ("PAGE", "PICTURES", "SECTIONS", "main", "page", "part")
 
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
-FOLDER = PAGE.parent / "measured"
 
 SECTIONS = {
     "requests": ("hello", "json", "wait"),
@@ -42,7 +40,7 @@ PICTURES = {
         "query.async.postgres",
         "query.sync.postgres",
         "query.async.sqlite",
-        "query.sync.sqlite",
+        "queries.sync.postgres",
         "page.sync.postgres.default",
         "page.sync.sqlite.default",
     ),
@@ -68,11 +66,6 @@ _BLOCK = re.compile(
     r"(?P<end><!-- Until here: (?P=name) -->\n)",
     re.DOTALL,
 )
-
-
-def kept() -> dict[str, dict[str, Any]]:
-    """Return the kept runs by the names of their files."""
-    return read(sorted(FOLDER.glob("*.json")))
 
 
 def page(text: str, runs: dict[str, dict[str, Any]]) -> str:
@@ -116,28 +109,15 @@ def _runs(runs: dict[str, dict[str, Any]]) -> str:
         rows.append(
             [f"[{name}](measured/{name})", run["machine"]["date"], average, count]
         )
-    commands = "\n".join(f"$ {_command(name, run)}" for name, run in runs.items())
+    commands = "\n".join(
+        f"$ {command(name, run['options'], list(run['cases']))}"
+        for name, run in runs.items()
+    )
     return "\n\n".join(
         [
             f"{place(machine)}.\n{versions(machine)}.",
             "\n".join(aligned(rows)),
             f"<!-- not run: starts servers -->\n\n```console\n{commands}\n```",
-        ]
-    )
-
-
-def _command(name: str, run: dict[str, Any]) -> str:
-    """Return the command that measures a run."""
-    options = run["options"]
-    words = options.get("words") or list(run["cases"])
-    peers = [f"--peer {shlex.quote(word)}" for word in options.get("peers", ())]
-    return " ".join(
-        [
-            "python -m testproject.bench",
-            *words,
-            *peers,
-            f"--repeat {options['repeat']} --seconds {options['seconds']:g}",
-            f"--json {(FOLDER / name).relative_to(ROOT)}",
         ]
     )
 
@@ -178,7 +158,7 @@ def part(run: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
 
 def main() -> None:
     """Write the page and the pictures."""
-    runs = kept()
+    runs = published()
     PAGE.write_text(page(PAGE.read_text("utf-8"), runs), encoding="utf-8")
     run = merged(list(runs.values()))
     for name, names in PICTURES.items():

@@ -55,7 +55,8 @@ def draw(run: dict[str, Any], path: Path) -> None:
     mpl.use("svg" if path.suffix == ".svg" else "agg")
     with mpl.rc_context():
         mpl.rcdefaults()  # whatever a user's own file says
-        mpl.rcParams.update(_STYLE)
+        parameters: Any = mpl.rcParams  # typed by the name of each
+        parameters.update(_STYLE)
         _draw(run, path)
 
 

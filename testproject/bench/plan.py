@@ -1,0 +1,174 @@
+"""What is measured for the page of results: ``python -m testproject.bench.plan``.
+
+Prints the commands, each with the minutes that it takes on a quiet machine. They write
+into ``docs/explanation/measured``; ``python -m testproject.bench.page`` makes the page
+of that.
+"""
+
+from dataclasses import dataclass
+
+from testproject.bench.cases import Case, Contender, find
+from testproject.bench.kept import command
+from testproject.bench.loads.client import ClientLoad
+from testproject.bench.loads.startup import StartUp
+
+__all__ = ("PLAN", "Part", "main", "minutes")
+
+_SERVER = 0.35
+"""Seconds to start and to stop a server."""
+
+_CLIENT = 0.15
+"""Seconds to start a client; one warms, one measures."""
+
+_OPENINGS = 2500
+"""Sockets that are opened in a second, and closed again."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One command, and so one file of figures.
+
+    Attributes:
+        name: of the file.
+        words: which cases.
+        repeat: turns; more where much depends on the figures.
+        seconds: of each turn.
+        peers: words of the peers that take part; all of them where empty.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    repeat: int
+    seconds: float
+    peers: tuple[str, ...] = ()
+
+
+_DJANGOS = ("django_asgi_bridge on uvicorn", "Django")
+"""The ways to serve Django, granian aside."""
+
+PLAN = (
+    # A start is measured after others have left the byte code of all peers.
+    Part("requests", ("hello", "start"), repeat=5, seconds=2),
+    Part(
+        "websockets",
+        (
+            "echo.async",
+            "echo.sync",
+            "echo.group",
+            "fan-out.*.500.memory",
+            "fan-out.*.500.redis",
+            "connect",
+            "connect.signed-in",
+            "idle",
+            "idle.signed-in",
+        ),
+        repeat=3,
+        seconds=1.2,
+    ),
+    Part(
+        "queries",
+        (
+            "query.sync.postgres",
+            "query.async.postgres",
+            "query.async.sqlite",
+            "page.sync.postgres.default",
+            "page.sync.sqlite.default",
+        ),
+        repeat=3,
+        seconds=1,
+    ),
+    Part(
+        "bodies",
+        ("wait.sync", "csv", "upload", "file", "events"),
+        repeat=3,
+        seconds=1.5,
+    ),
+    Part(
+        "more-queries",
+        (
+            "queries.*.postgres",
+            "page.*.postgres.signed-in",
+            "user.*.postgres.signed-in",
+        ),
+        repeat=2,
+        seconds=1,
+        peers=_DJANGOS,
+    ),
+    Part("ten-thousand", ("ten-thousand",), repeat=2, seconds=1),
+    Part(
+        "more-websockets",
+        ("fan-out.*.2000.*", "fan-out.*.500.redis-2"),
+        repeat=2,
+        seconds=1,
+        peers=("django_asgi_bridge", "pub/sub", "in-memory", "bare"),
+    ),
+    Part(
+        "growth-requests",
+        ("growth.connections", "growth.middlewares", "growth.routes"),
+        repeat=2,
+        seconds=1,
+        peers=_DJANGOS,
+    ),
+    Part(
+        "growth-messages",
+        (
+            *(f"growth.members.{count}" for count in (10, 100, 500, 1000)),
+            "growth.groups",
+        ),
+        repeat=2,
+        seconds=1,
+    ),
+    # Without Channels: its in-memory layer takes long to let so many in.
+    Part(
+        "growth-many",
+        ("growth.members.2000", "growth.members.5000"),
+        repeat=2,
+        seconds=1,
+        peers=("django_asgi_bridge", "bare"),
+    ),
+)
+"""In the order in which it is measured: the most important first."""
+
+
+def minutes(part: Part) -> float:
+    """Return about how long a part takes."""
+    cases = {case.name: case for word in part.words for case in find(word)}
+    seconds = [
+        _seconds(case, each, part)
+        for case in cases.values()
+        for each in case.contenders
+        if not part.peers or any(word in each.label for word in part.peers)
+    ]
+    return part.repeat * sum(seconds) / 60
+
+
+def _seconds(case: Case, contender: Contender, part: Part) -> float:
+    load = contender.load or case.load
+    start = _SERVER * case.processes
+    if isinstance(load, StartUp):
+        return start + load.rest
+    warm = min(1.0, part.seconds)
+    if not isinstance(load, ClientLoad):
+        return start + warm + round(part.seconds)
+    sockets: int = load.job.get("sockets", 0)
+    first: int = load.warm_job.get("sockets", sockets)
+    opening = (first + sockets) / _OPENINGS + 2 * _CLIENT
+    return start + opening + warm + max(part.seconds, load.least) + load.settle
+
+
+def main() -> None:
+    """Print the commands."""
+    for part in PLAN:
+        options = {
+            "repeat": part.repeat,
+            "seconds": part.seconds,
+            "words": part.words,
+            "peers": part.peers,
+        }
+        print(f"# {minutes(part):.1f} minutes")
+        print(command(f"{part.name}.json", options))
+    print(f"# {sum(map(minutes, PLAN)):.0f} minutes in all")
+
+
+if __name__ == "__main__":
+    main()
