@@ -49,7 +49,7 @@ def test_exponent_is_of_what_is_added_when_the_amounts_begin_with_none(power):
     assert exponent(points) == pytest.approx(power)
 
 
-@pytest.mark.parametrize("points", [{10: 5.0}, {0: 5.0, 5: 5.0, 10: 6.0}])
+@pytest.mark.parametrize("points", [{10: 5.0}, {0: 5.0, 5: 5.1, 10: 6.0}])
 def test_exponent_is_none_when_too_little_is_known(points):
     assert exponent(points) is None
 
@@ -71,6 +71,24 @@ def test_cost_table_shows_each_amount_and_the_growth():
         "1,000",
         "last to first",
         "exponent",
+        "at the end",
     ]
-    assert cells(ours) == ["ours", "10.0", "10.0", "10.0", "1.00", "0.00"]
-    assert cells(theirs) == ["theirs", "10.0", "100.0", "", "10.00", "1.00"]
+    assert cells(ours) == ["ours", "10.0", "10.0", "10.0", "1.00", "0.00", "0.00"]
+    assert cells(theirs) == ["theirs", "10.0", "100.0", "", "10.00", "1.00", "1.00"]
+
+
+def test_cost_table_shows_the_exponent_at_the_end_by_itself():
+    """What is flat at first, and grows with much, is not flat."""
+    cases = {
+        str(amount): {
+            "unit": "messages",
+            "peers": {"theirs": {"turns": [{"cpu": cost}]}},
+        }
+        for amount, cost in {0: 4.0, 1: 5.0, 10: 5.0, 100: 14.0}.items()
+    }
+    series = {"title": "It", "axis": "groups", "cases": {each: each for each in cases}}
+
+    head, _, theirs = cost_table("growth", series, cases).split("\n")
+
+    assert cells(head)[-2:] == ["exponent of what is added", "at the end"]
+    assert cells(theirs)[-3:] == ["3.50", "0.50", "1.00"]
