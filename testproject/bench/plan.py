@@ -5,7 +5,9 @@ into ``docs/explanation/measured``; ``python -m testproject.bench.page`` makes t
 of that.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from testproject.bench.cases import Case, Contender, find
 from testproject.bench.kept import command
@@ -150,10 +152,14 @@ def _seconds(case: Case, contender: Contender, part: Part) -> float:
     warm = min(1.0, part.seconds)
     if not isinstance(load, ClientLoad):
         return start + warm + round(part.seconds)
-    sockets: int = load.job.get("sockets", 0)
-    first: int = load.warm_job.get("sockets", sockets)
-    opening = (first + sockets) / _OPENINGS + 2 * _CLIENT
+    opened = _sockets({**load.job, **load.warm_job}) + _sockets(load.job)
+    opening = opened / _OPENINGS + 2 * _CLIENT
     return start + opening + warm + max(part.seconds, load.least) + load.settle
+
+
+def _sockets(job: Mapping[str, Any]) -> int:
+    found: int = job.get("sockets", job.get("streams", 0))
+    return found
 
 
 def main() -> None:
