@@ -14,7 +14,7 @@ from testproject.bench.costs import cost_table
 from testproject.bench.kept import FOLDER, command, merged, published
 from testproject.bench.picture import draw
 from testproject.bench.processes import ROOT
-from testproject.bench.report import aligned, method, place, table, versions
+from testproject.bench.report import aligned, method, place, table, turns, versions
 
 __all__ = ("PAGE", "PICTURES", "SECTIONS", "main", "page", "part")
 
@@ -137,12 +137,13 @@ def _tables(run: dict[str, Any], words: tuple[str, ...]) -> str:
 
 
 def _growth(run: dict[str, Any]) -> str:
-    tables = [
-        cost_table(name, run["series"][name], run["cases"])
-        for name in SERIES
-        if name in run["series"]
-    ]
-    return "\n\n".join(tables) or "None of the series is in the kept runs."
+    series = {name: run["series"][name] for name in SERIES if name in run["series"]}
+    if not series:
+        return "None of the series is in the kept runs."
+    cases = [name for each in series.values() for name in each["cases"].values()]
+    said = dict.fromkeys(turns(run["cases"][name]["options"]) for name in cases)
+    tables = [cost_table(name, each, run["cases"]) for name, each in series.items()]
+    return "\n\n".join([f"Medians of {' or '.join(said)}.", *tables])
 
 
 def part(run: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

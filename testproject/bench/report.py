@@ -18,6 +18,7 @@ __all__ = (
     "series_data",
     "shown",
     "table",
+    "turns",
     "values_of",
     "versions",
 )
@@ -103,11 +104,16 @@ def versions(machine: dict[str, Any]) -> str:
 
 def method(options: dict[str, Any]) -> str:
     """Say what the figures of a table are."""
-    turns = "1 turn" if options["repeat"] == 1 else f"{options['repeat']} turns"
     return (
-        f"Medians (lowest to highest) of {turns} of {options['seconds']:g} s. "
+        f"Medians (lowest to highest) of {turns(options)}. "
         "Ratios are taken turn by turn; above 1, the first of the table is better."
     )
+
+
+def turns(options: dict[str, Any]) -> str:
+    """Say how often and how long it was measured."""
+    many = "1 turn" if options["repeat"] == 1 else f"{options['repeat']} turns"
+    return f"{many} of {options['seconds']:g} s"
 
 
 def table(name: str, case: dict[str, Any]) -> str:
