@@ -6,6 +6,7 @@ import pytest
 
 from testproject.bench import __main__ as bench
 from testproject.bench.kept import Unlike, command, merged, read, written
+from testproject.bench.turns import Result
 
 MACHINE = {
     "date": "2026-01-02 10:00",
@@ -158,3 +159,27 @@ def test_bench_refuses_runs_of_several_machines(keep, capsys):
         bench.main(["--read", *map(str, paths)])
 
     assert "two.json and one.json differ" in capsys.readouterr().err
+
+
+def test_run_that_is_broken_off_keeps_the_points_of_a_series_that_it_has(
+    tmp_path, monkeypatch
+):
+    """Nothing names a case that is not in the file."""
+    kept = tmp_path / "run.json"
+
+    def run_case(case, *args, **options):
+        if kept.exists():
+            raise KeyboardInterrupt
+        return Result()
+
+    monkeypatch.setattr(bench, "pin_this_process", lambda: None)
+    monkeypatch.setattr(bench, "run_case", run_case)
+
+    with pytest.raises(KeyboardInterrupt):
+        bench.main(["growth.routes", "--peer", "Django", "--json", str(kept)])
+
+    run = json.loads(kept.read_text("utf-8"))
+    assert run["series"]["growth.routes"]["cases"] == {"10": "growth.routes.10"}
+    assert list(run["cases"]) == ["growth.routes.10"]
+    assert run["options"]["words"] == ["growth.routes"]
+    assert run["options"]["peers"] == ["Django"]

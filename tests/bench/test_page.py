@@ -52,6 +52,7 @@ def test_every_kept_case_has_its_place():
     grown = {case.name for each in SERIES.values() for case in each.cases.values()}
 
     assert len(set(words)) == len(words)
+    assert set(merged(list(published().values()))["cases"]) <= set(CASES)
     for name in CASES:
         assert (name.partition(".")[0] in words) is (name not in grown), name
 
