@@ -203,10 +203,10 @@ def _bound(aim: Aim) -> str:
     """Say what is aimed at."""
     metric = aim.metric or CASES[aim.case].primary
     what, _, unit = METRICS[metric].title.partition(", ")
-    if aim.kind is Kind.TIMES:
-        said = f"at least {aim.bound:g} times"
-        return said if metric == "rate" else f"{what}: {said}"
+    if aim.kind is Kind.TIMES and metric == "rate":
+        return "as fast" if aim.bound == 1 else f"at least {aim.bound:g} times"
     bound = {
+        Kind.TIMES: "no more" if aim.bound == 1 else f"{aim.bound:g} times less",
         Kind.MORE: f"at most {aim.bound:g} {unit} more",
         Kind.PERCENT: f"at most {aim.bound:g} % more",
         Kind.AT_MOST: f"at most {aim.bound:g} {unit}",

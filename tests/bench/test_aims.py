@@ -120,3 +120,21 @@ def test_overview_has_a_row_for_each_aim():
     ]
     assert len(others) == len(AIMS) - 1
     assert all("not measured" in each for each in others)
+
+
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        ("hello.async.default", "at least 12 times"),
+        ("file", "as fast"),
+        ("events", "server CPU: no more"),
+        ("idle", "memory each: at most 3 KB more"),
+        ("start", "start: at most 3 % more"),
+        ("file", "memory growth: at most 8 MB"),
+        ("ten-thousand", "open: 10,000 in each turn"),
+    ],
+)
+def test_overview_says_what_is_aimed_at(case, said):
+    rows = [each for each in overview({}).split("\n") if f"(`{case}`)" in each]
+
+    assert any(f" {said} |" in row for row in rows), rows
