@@ -133,7 +133,7 @@ def judge(aim: Aim, case: dict[str, Any]) -> Reached | None:
     Returns:
         None where no turn has what it takes.
     """
-    own = case["peers"].get(aim.own or next(iter(case["peers"]), ""))
+    own = _own(aim, case)
     if own is None:
         return None
     metric = aim.metric or case["primary"]
@@ -152,6 +152,13 @@ def judge(aim: Aim, case: dict[str, Any]) -> Reached | None:
     hardest = min if aim.kind is Kind.TIMES else max
     reached = hardest(found, key=lambda each: each.figure.median)
     return replace(reached, is_met=_meets(aim, reached.figure) and not own["error"])
+
+
+def _own(aim: Aim, case: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the contender that is to reach an aim, where it took part."""
+    label = aim.own or next(iter(case["peers"]), "")
+    peer: dict[str, Any] | None = case["peers"].get(label)
+    return peer
 
 
 def _meets(aim: Aim, figure: Spread) -> bool:
@@ -189,11 +196,13 @@ def overview(cases: Mapping[str, dict[str, Any]]) -> str:
 
 def _row(aim: Aim, case: dict[str, Any] | None) -> list[str]:
     reached = None if case is None else judge(aim, case)
-    own = aim.own.partition(", ")[2]
-    title = CASES[aim.case].title + (f", {own}" if own else "")
+    way = aim.own.partition(", ")[2]
+    title = CASES[aim.case].title + (f", {way}" if way else "")
     row = [f"{title} (`{aim.case}`)"]
     if reached is None:
-        return [*row, " or ".join(aim.peers), _bound(aim), "not measured", ""]
+        own = None if case is None else _own(aim, case)
+        said = ["failed", "no"] if own and own["error"] else ["not measured", ""]
+        return [*row, " or ".join(aim.peers), _bound(aim), *said]
     decimals = {Kind.TIMES: 2, Kind.ALWAYS: 0}.get(aim.kind, 1)
     found = shown(reached.figure, decimals)
     return [*row, reached.beside, _bound(aim), found, "yes" if reached.is_met else "no"]

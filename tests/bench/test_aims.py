@@ -138,3 +138,13 @@ def test_overview_says_what_is_aimed_at(case, said):
     rows = [each for each in overview({}).split("\n") if f"(`{case}`)" in each]
 
     assert any(f" {said} |" in row for row in rows), rows
+
+
+def test_overview_calls_no_aim_met_when_this_package_failed():
+    case = a_case(ours=[None], error="gone", **{"django-bolt": [8.0]})
+
+    rows = overview({"hello.async": case}).split("\n")
+
+    failed = [each for each in rows if " failed |" in each]
+    assert len(failed) == len([aim for aim in AIMS if aim.case == "hello.async"])
+    assert all(each.endswith("|  no |") for each in failed)
