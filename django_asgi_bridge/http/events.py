@@ -72,9 +72,7 @@ class Event:
         if data is None and self.event is not None:
             data = ""
         if data is not None:
-            if not isinstance(data, str):
-                data = json.dumps(data, cls=DjangoJSONEncoder)
-            lines += [f"data: {line}" for line in _LINE_END.split(data)]
+            lines.append(_data_lines(data if isinstance(data, str) else _json(data)))
         return ("\n".join(lines) + "\n\n").encode()
 
 
@@ -93,11 +91,24 @@ def encode_event(event: object) -> bytes:
     if isinstance(event, Event):
         return event.encode()
     if isinstance(event, (str, Mapping)):
-        return Event(event).encode()
+        # As an Event would, without making one.
+        data = event if isinstance(event, str) else _json(event)
+        return f"{_data_lines(data)}\n\n".encode()
     raise TypeError(
         f"The event stream's source gave {event!r}, expected an Event, a str, a "
         "mapping or bytes."
     )
+
+
+def _json(data: object) -> str:
+    return json.dumps(data, cls=DjangoJSONEncoder)
+
+
+def _data_lines(text: str) -> str:
+    """Write a ``data`` line for each line of a text."""
+    if "\n" not in text and "\r" not in text:
+        return f"data: {text}"
+    return "\n".join([f"data: {line}" for line in _LINE_END.split(text)])
 
 
 def is_event_id(text: str) -> bool:

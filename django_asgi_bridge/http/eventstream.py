@@ -1,19 +1,11 @@
 """Server-sent events: a response that stays open and sends events as they come.
 
-An async source runs in one task of its own, which advances it, and closes it. The
-response's iterator asks that task for one event at a time and waits for the answer or
-for the heartbeat, whichever comes first. So a heartbeat never cancels or moves the
-source: task groups, time-outs and context variables inside it see one task from the
-first event to the last, and it never runs ahead of the client. (To time out its
-``__anext__()`` would cancel it, and a new task for each event would break all three.)
-
-A sync source runs on the request's worker, and the handler beats while it is silent:
-see ``pulling``.
+An async source runs in a task of its own: see ``sources``. A sync source runs on the
+request's worker, and the handler beats while it is silent: see ``pulling``.
 
 Specification: WHATWG HTML Living Standard, section "Server-sent events".
 """
 
-import asyncio
 import contextlib
 from collections.abc import (
     AsyncGenerator,
@@ -30,13 +22,9 @@ from django.http import HttpRequest, StreamingHttpResponse
 
 from django_asgi_bridge.conf import get_config
 from django_asgi_bridge.exceptions import BridgeError
-from django_asgi_bridge.http.events import (
-    Event,
-    EventSource,
-    encode_event,
-    is_event_id,
-)
-from django_asgi_bridge.http.pulling import Beat, Timer, TimerHandle
+from django_asgi_bridge.http.beats import Beat, Timer
+from django_asgi_bridge.http.events import Event, EventSource, is_event_id
+from django_asgi_bridge.http.sources import AsyncEvents, SyncEvents, aclose
 
 __all__ = (
     "AsyncSourceError",
@@ -113,12 +101,11 @@ class EventStreamResponse(StreamingHttpResponse):
         prologue = b"" if retry is None else Event(retry=retry).encode()
         self.heartbeat = heartbeat
         self._timer = timer
-        self._events: _AsyncEvents | _SyncEvents
+        self._events: AsyncEvents | SyncEvents
         if isinstance(events, Iterable):
-            self._events = _SyncEvents(events, prologue)
+            self._events = SyncEvents(events, prologue)
         else:
-            beat = (heartbeat, self.heartbeat_chunk)
-            self._events = _AsyncEvents(aiter(events), prologue, beat, timer)
+            self._events = AsyncEvents(aiter(events), prologue, self._beat())
         super().__init__(
             # The stubs know iterables of bytes, not our classes.
             cast("Iterator[bytes]", self._events),
@@ -180,7 +167,7 @@ class EventStreamResponse(StreamingHttpResponse):
             async for chunk in content:
                 yield self.make_bytes(chunk)
         finally:
-            await _aclose(content)
+            await aclose(content)
             await self.aclose()
 
     @property
@@ -190,13 +177,33 @@ class EventStreamResponse(StreamingHttpResponse):
         None where middleware has put another iterator in the source's place: its
         items need not be whole events.
         """
-        if self.heartbeat is None or cast("Any", self)._iterator is not self._events:
+        is_ours = cast("Any", self)._iterator is self._events
+        return self._beat() if is_ours else None
+
+    @property
+    def async_events(self) -> AsyncEvents | None:
+        """An async source, for the handler, which lets it send its events itself.
+
+        None where middleware has put another iterator in its place, where somebody
+        has begun to read it, and where a subclass reads it in its own way.
+        """
+        events = self._events
+        is_ours = cast("Any", self)._iterator is events and all(
+            getattr(type(self), name) is getattr(EventStreamResponse, name)
+            for name in ("__aiter__", "make_bytes")
+        )
+        if is_ours and isinstance(events, AsyncEvents) and not events.is_begun:
+            return events
+        return None
+
+    def _beat(self) -> Beat | None:
+        if self.heartbeat is None:
             return None
         return Beat(self.heartbeat, self.heartbeat_chunk, self._timer)
 
     async def aclose(self) -> None:
         """Close an async source and wait for its clean-up; else do nothing."""
-        if isinstance(self._events, _AsyncEvents):
+        if isinstance(self._events, AsyncEvents):
             await self._events.aclose()
 
 
@@ -216,185 +223,3 @@ def last_event_id(request: HttpRequest) -> str | None:
         with contextlib.suppress(UnicodeEncodeError):
             value = value.encode("latin-1").decode("utf-8", "replace")
     return value if value is not None and is_event_id(value) else None
-
-
-class _SyncEvents:
-    """Encodes a sync source, one event for each step."""
-
-    __slots__ = ("_iterator", "_prologue", "_source")
-
-    def __init__(self, source: Iterable[EventSource], prologue: bytes) -> None:
-        self._source = source
-        self._iterator = iter(source)
-        self._prologue = prologue
-
-    def __iter__(self) -> "_SyncEvents":
-        return self
-
-    def __next__(self) -> bytes:
-        if self._prologue:
-            prologue, self._prologue = self._prologue, b""
-            return prologue
-        return encode_event(next(self._iterator))
-
-    def close(self) -> None:
-        """Close the source, in the thread that calls; Django does with the response."""
-        for closable in (self._iterator, self._source):
-            close = getattr(closable, "close", None)
-            if close is not None:
-                close()
-            if self._iterator is self._source:
-                return
-
-
-class _AsyncEvents:
-    """Encodes an async source, which runs in one task from its start to its close.
-
-    At most one event is asked for and not yet fetched; the source stands still between.
-    """
-
-    __slots__ = (
-        "_answer",
-        "_beat_after",
-        "_beat_chunk",
-        "_is_asked",
-        "_is_closed",
-        "_listener",
-        "_prologue",
-        "_question",
-        "_source",
-        "_task",
-        "_timer",
-    )
-
-    def __init__(
-        self,
-        source: AsyncIterator[EventSource],
-        prologue: bytes,
-        beat: tuple[float | None, bytes],
-        timer: Timer | None,
-    ) -> None:
-        self._source = source
-        self._prologue = prologue
-        self._beat_after, self._beat_chunk = beat
-        self._timer = timer
-        # An event is asked for, and not yet fetched.
-        self._is_asked = False
-        # The next chunk, or what ended the source: None or an error.
-        self._answer: bytes | Exception | EllipsisType | None = ...
-        # What the task waits for, and the response; the heartbeat ends that wait too.
-        self._question: asyncio.Future[None] | None = None
-        self._listener: asyncio.Future[None] | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._is_closed = False
-
-    def __aiter__(self) -> "_AsyncEvents":
-        return self
-
-    async def __anext__(self) -> bytes:
-        if self._is_closed:
-            raise StopAsyncIteration
-        if self._prologue:
-            prologue, self._prologue = self._prologue, b""
-            return prologue
-        loop = asyncio.get_running_loop()
-        if self._task is None:
-            self._task = loop.create_task(
-                self._run(), name="django_asgi_bridge.http.eventstream"
-            )
-        if not self._is_asked:
-            self._is_asked = True
-            _wake(self._question)
-        if self._answer is ...:
-            await self._listen(loop)
-        answer, self._answer = self._answer, ...
-        if answer is ...:
-            return self._beat_chunk
-        self._is_asked = False
-        if isinstance(answer, bytes):
-            return answer
-        self._is_closed = True
-        if answer is None:
-            raise StopAsyncIteration
-        try:
-            raise answer
-        finally:
-            del answer  # its traceback knows this frame
-
-    async def aclose(self) -> None:
-        """Close the source in its own task, and wait until that has ended."""
-        self._is_closed = True
-        if self._task is None:
-            await _aclose(self._source)  # nothing of it has run
-            return
-        self._task.cancel()
-        await asyncio.wait({self._task})
-        if not self._task.cancelled():
-            self._task.result()
-
-    def close(self) -> None:
-        """Ask for the close without waiting, from any thread: the last resort.
-
-        Django calls it with the response's own ``close()``, which comes after
-        `aclose()` wherever the handler closes iterators.
-        """
-        self._is_closed = True
-        task = self._task
-        if task is not None and not task.done():
-            loop = task.get_loop()
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(task.cancel)
-
-    async def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wait for the answer, or until the heartbeat is due."""
-        listener = self._listener = loop.create_future()
-        timer: TimerHandle | None = None
-        if self._beat_after is not None:
-            start = self._timer or loop.call_later
-            timer = start(self._beat_after, lambda: _wake(listener))
-        try:
-            await listener
-        finally:
-            if timer is not None:
-                timer.cancel()
-
-    async def _run(self) -> None:
-        """Advance the source for each question; close it when all is over."""
-        failure: Exception | None = None
-        try:
-            await self._answer_questions(asyncio.get_running_loop())
-        except Exception as error:
-            if self._is_closed:
-                raise  # `aclose()` waits for us and raises it
-            failure = error
-        finally:
-            await _aclose(self._source)
-            self._give(failure)
-
-    async def _answer_questions(self, loop: asyncio.AbstractEventLoop) -> None:
-        # A source may take no notice of its cancellation, hence the condition.
-        while not self._is_closed:
-            if not self._is_asked or self._answer is not ...:
-                self._question = loop.create_future()
-                await self._question
-            try:
-                event = await anext(self._source)
-            except StopAsyncIteration:
-                return
-            self._give(encode_event(event))
-
-    def _give(self, answer: bytes | Exception | None) -> None:
-        if self._is_asked and self._answer is ...:
-            self._answer = answer
-            _wake(self._listener)
-
-
-def _wake(waiter: "asyncio.Future[None] | None") -> None:
-    if waiter is not None and not waiter.done():
-        waiter.set_result(None)
-
-
-async def _aclose(source: object) -> None:
-    aclose = getattr(source, "aclose", None)
-    if aclose is not None:
-        await aclose()

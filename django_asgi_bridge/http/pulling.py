@@ -6,16 +6,18 @@ with its next item, and an event stream beats while it is silent.
 
 import asyncio
 import math
-import threading
-import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
-from typing import NamedTuple, Protocol
+from time import monotonic
+from typing import Any
 
+from django_asgi_bridge.http.beats import Beat, TimerHandle
 from django_asgi_bridge.http.djangos import Response
 from django_asgi_bridge.http.exchange import Exchange
+from django_asgi_bridge.http.items import Encoder, encoder_of
 from django_asgi_bridge.threads import PINS_STATE
 
-__all__ = ("Beat", "Timer", "TimerHandle", "send_pulled")
+__all__ = ("send_pulled",)
 
 _PULL_BYTES = 65536
 """Bytes after which a trip ends."""
@@ -25,31 +27,6 @@ _PULL_SECONDS = 0.01
 next one to be made."""
 
 _Send = Callable[[bytes], Awaitable[None]]
-
-
-class TimerHandle(Protocol):
-    """What a timer returns."""
-
-    def cancel(self) -> object:
-        """Make sure that the callback is not called any more."""
-
-
-Timer = Callable[[float, Callable[[], None]], TimerHandle]
-"""``timer(seconds, callback)``, as ``loop.call_later``."""
-
-
-class Beat(NamedTuple):
-    """What is sent when nothing else has been for a while.
-
-    Attributes:
-        seconds: of silence.
-        chunk: what is sent then; it has to stand between two items.
-        timer: calls the beat; ``loop.call_later`` if ``None``.
-    """
-
-    seconds: float
-    chunk: bytes
-    timer: Timer | None = None
 
 
 async def send_pulled(exchange: Exchange, response: Response, send: _Send) -> None:
@@ -82,31 +59,36 @@ class _Puller:
         #: When the trip ends with its next item; far away until it has begun.
         self.deadline = math.inf
         self._response = response
-        self._parts: Iterator[bytes] | None = None
-        self._lock = threading.Lock()
-        self._batch: list[bytes] = []
-        self._size = 0
+        self._items: Iterator[Any] | None = None
+        self._encode: Encoder | None = None
+        # The worker adds at one end and the loop takes at the other: no lock is needed.
+        self._parts: deque[bytes] = deque()
 
     def pull(self) -> None:
         """Take items until there is enough to send."""
-        if self._parts is None:
-            self._parts = iter(self._response)
-        self.deadline = time.monotonic() + _PULL_SECONDS
-        for part in self._parts:
-            with self._lock:
-                self._batch.append(part)
-                self._size += len(part)
-                is_enough = self._size >= _PULL_BYTES
-            if is_enough or time.monotonic() >= self.deadline:
+        items = self._begin() if self._items is None else self._items
+        encode, add = self._encode, self._parts.append
+        deadline = self.deadline = monotonic() + _PULL_SECONDS
+        size = 0
+        for item in items:
+            part = encode(item) if encode and type(item) is not bytes else item
+            add(part)
+            size += len(part)
+            if size >= _PULL_BYTES or monotonic() >= deadline:
                 self.deadline = math.inf
                 return
         self.is_over = True
 
     def take(self) -> bytes:
         """Return what there is; from the event loop."""
-        with self._lock:
-            batch, self._batch, self._size = self._batch, [], 0
-        return b"".join(batch)
+        parts = self._parts
+        return b"".join([parts.popleft() for _ in range(len(parts))])
+
+    def _begin(self) -> Any:
+        response = self._response
+        self._encode = encoder_of(response)
+        self._items = response._iterator if self._encode else iter(response)
+        return self._items
 
 
 class _Meanwhile:
@@ -127,7 +109,7 @@ class _Meanwhile:
         self._await_silence()
 
     def _on_deadline(self) -> None:
-        left = self._puller.deadline - time.monotonic()
+        left = self._puller.deadline - monotonic()
         if left > 0:
             # The trip began later than we did, or waits for a worker.
             wait = min(left, _PULL_SECONDS)

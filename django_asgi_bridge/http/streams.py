@@ -4,9 +4,9 @@ A sync iterator runs on the request's worker: see ``pulling``. An async one runs
 the request's own task, and is closed there.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from time import monotonic
 from types import AsyncGeneratorType
 from typing import Any
 
@@ -16,14 +16,13 @@ from django_asgi_bridge.exceptions import PoolBusy
 from django_asgi_bridge.http.contracts import Chunker
 from django_asgi_bridge.http.djangos import Response
 from django_asgi_bridge.http.exchange import Exchange
+from django_asgi_bridge.http.items import encoder_of
 from django_asgi_bridge.http.pulling import send_pulled
+from django_asgi_bridge.http.turns import Turns
 from django_asgi_bridge.protocol.response import ContentLengthGuard
 from django_asgi_bridge.threads import PINS_NOTHING
 
 __all__ = ("close_unread", "send_stream", "take_place")
-
-_TURN_SECONDS = 0.01
-"""How long an async iterator that never waits may keep the event loop."""
 
 
 async def send_stream(
@@ -44,21 +43,31 @@ async def send_stream(
     guard = None if declared is None else ContentLengthGuard(declared)
     size = handler.chunk_size
 
-    def send(part: bytes) -> Awaitable[None]:
+    def pass_on(part: bytes) -> Awaitable[None]:
         if guard is not None:
             guard.take(part)
         if len(part) > size:
-            return _send_chunks(handler, exchange, part)
+            return _pass_on_chunks(handler, exchange, part)
         # No coroutine of our own around it: a stream may be a million small parts.
-        return exchange.send(
+        return exchange.pass_on(
             {"type": "http.response.body", "body": part, "more_body": True}, True
         )
 
-    if response.is_async:
-        await _release_worker(exchange)
-        await _send_async(exchange, response, send)
-    else:
+    async def send(part: bytes) -> None:
+        try:
+            await pass_on(part)
+        except OSError as error:
+            raise exchange.lost() from error
+
+    if not response.is_async:
         await send_pulled(exchange, response, send)
+    else:
+        await _release_worker(exchange)
+        events = getattr(response, "async_events", None)
+        if events is None:
+            await _send_async(exchange, response, pass_on)
+        else:
+            await events.send_all(send, lambda: exchange.is_disconnected)
     if guard is not None and not exchange.is_disconnected:
         guard.finish()
 
@@ -94,26 +103,27 @@ async def _release_worker(exchange: Exchange) -> None:
 
 
 async def _send_async(
-    exchange: Exchange, response: Response, send: Callable[[bytes], Awaitable[None]]
+    exchange: Exchange, response: Response, pass_on: Callable[[bytes], Awaitable[None]]
 ) -> None:
-    loop = asyncio.get_running_loop()
-    turn = loop.time()
-    parts = _async_parts(response)
+    encode = encoder_of(response)
+    parts = response._iterator if encode else _own_parts(response)
+    turns = Turns()
     try:
-        async for part in parts:
-            await send(part)
+        async for item in parts:
+            part = encode(item) if encode and type(item) is not bytes else item
+            try:
+                await pass_on(part)
+            except OSError as error:
+                raise exchange.lost() from error
             if exchange.is_disconnected:
                 return
-            if loop.time() - turn > _TURN_SECONDS:
-                # Neither the iterator nor the server may ever have to wait: let
-                # the others on the loop have their turn, our listener too.
-                await asyncio.sleep(0)
-                turn = loop.time()
+            if monotonic() > turns.end:
+                await turns.take()
     finally:
         await _aclose_all(parts, response._iterator)
 
 
-def _async_parts(response: Response) -> AsyncIterator[bytes]:
+def _own_parts(response: Response) -> AsyncIterator[bytes]:
     if type(response).__aiter__ is StreamingHttpResponse.__aiter__:
         # Django's own __aiter__ takes a TypeError of the view's generator for a
         # sync iterator.
@@ -141,8 +151,8 @@ async def _aclose_all(*iterators: Any) -> None:
                 pass
 
 
-async def _send_chunks(handler: Chunker, exchange: Exchange, part: bytes) -> None:
+async def _pass_on_chunks(handler: Chunker, exchange: Exchange, part: bytes) -> None:
     for chunk, _ in handler.chunk_bytes(part):
-        await exchange.send(
+        await exchange.pass_on(
             {"type": "http.response.body", "body": chunk, "more_body": True}, True
         )
