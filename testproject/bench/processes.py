@@ -67,7 +67,7 @@ class Process:
 
     def cpu(self) -> float:
         """Return the seconds of CPU time that the tree used so far."""
-        return self._sum(lambda each: sum(each.cpu_times()[:2]))
+        return self._sum(_cpu)
 
     def memory(self) -> float:
         """Return the bytes of the tree that are in memory."""
@@ -97,9 +97,24 @@ class Process:
     def _sum(self, measure: Callable[[psutil.Process], float]) -> float:
         total = 0.0
         for each in self._tree():
-            with suppress(psutil.NoSuchProcess, FileNotFoundError):
+            with suppress(psutil.NoSuchProcess, OSError):
                 total += measure(each)
         return total
+
+
+def _cpu(process: psutil.Process) -> float:
+    """Return the seconds of CPU time of a process, of threads that ended too.
+
+    On Linux by the process's own clock, in nanoseconds: what ``/proc`` tells is cut to
+    hundredths of a second, twice, which is a tenth of what some cases use.
+    """
+    if psutil.LINUX:
+        # clock_getcpuclockid(3), which Python does not have for other processes.
+        return time.clock_gettime((~process.pid << 3) | _CPUCLOCK_SCHED)
+    return sum(process.cpu_times()[:2])
+
+
+_CPUCLOCK_SCHED = 2
 
 
 def _peak(pid: int) -> float:
