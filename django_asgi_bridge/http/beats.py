@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
+from django_asgi_bridge.http.contracts import Client
+
 __all__ = ("Beat", "Pulse", "Timer", "TimerHandle")
 
 
@@ -33,17 +35,16 @@ class Beat(NamedTuple):
 
 
 class Pulse:
-    """Sends the beats of a stream whose items one task makes and sends.
+    """Sends the beats of a stream whose items the calling task makes and sends.
 
     The loop's own timer serves many items: it looks, when it fires, how long the
     silence has been by then. To set and cancel one for each item costs as much as
     the item.
 
     Args:
-        beat: what is sent, and when.
+        beat: what is sent, and when; None for never.
         send: sends it.
-        is_left: tells whether the client left.
-        task: of the items; it is cancelled where a beat tells that the client left.
+        client: where it has left when a beat was sent, the task is cancelled.
 
     Attributes:
         failure: what kept a beat from being sent.
@@ -51,8 +52,8 @@ class Pulse:
 
     __slots__ = (
         "_beat",
+        "_client",
         "_handle",
-        "_is_left",
         "_is_silent",
         "_loop",
         "_send",
@@ -64,16 +65,15 @@ class Pulse:
 
     def __init__(
         self,
-        beat: Beat,
+        beat: Beat | None,
         send: Callable[[bytes], Awaitable[None]],
-        is_left: Callable[[], bool],
-        task: "asyncio.Task[None]",
+        client: Client,
     ) -> None:
         self._beat = beat
         self._send = send
-        self._is_left = is_left
-        self._task = task
-        self._loop = task.get_loop()
+        self._client = client
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
         self._sending: asyncio.Task[None] | None = None
         self._handle: TimerHandle | None = None
         self._is_silent = False
@@ -82,13 +82,13 @@ class Pulse:
 
     def resume(self) -> None:
         """Note that nothing is being sent from now on."""
-        self._is_silent = True
-        if self._beat.timer is not None:
-            self._arm(self._beat.seconds)
+        beat = self._beat
+        if beat is None:
             return
+        self._is_silent = True
         self._since = self._loop.time()
-        if self._handle is None:
-            self._arm(self._beat.seconds)
+        if self._handle is None or beat.timer is not None:
+            self._arm(beat, beat.seconds)
 
     def pause(self) -> "asyncio.Task[None] | None":
         """Let no beat begin; return the one that has to end first, if any."""
@@ -103,28 +103,28 @@ class Pulse:
         if self._sending is not None:
             self._sending.cancel()
 
-    def _arm(self, seconds: float) -> None:
+    def _arm(self, beat: Beat, seconds: float) -> None:
         if self._handle is not None:
             self._handle.cancel()
-        self._handle = (self._beat.timer or self._loop.call_later)(
-            seconds, self._on_timer
-        )
+        start = beat.timer or self._loop.call_later
+        self._handle = start(seconds, self._on_timer)
 
     def _on_timer(self) -> None:
         self._handle = None
-        if not self._is_silent:
+        beat = self._beat
+        if beat is None or not self._is_silent:
             # `resume()` sets the next one.
             return
-        if self._beat.timer is None:
-            left = self._since + self._beat.seconds - self._loop.time()
-            if left > 0:
-                self._arm(left)
-                return
-        self._sending = self._loop.create_task(self._send_beat())
+        # A timer that was given has its own time, and was set anew for each item.
+        left = self._since + beat.seconds - self._loop.time()
+        if beat.timer is None and left > 0:
+            self._arm(beat, left)
+            return
+        self._sending = self._loop.create_task(self._send_beat(beat.chunk))
         self._sending.add_done_callback(self._on_sent)
 
-    async def _send_beat(self) -> None:
-        await self._send(self._beat.chunk)
+    async def _send_beat(self, chunk: bytes) -> None:
+        await self._send(chunk)
 
     def _on_sent(self, sending: "asyncio.Task[None]") -> None:
         self._sending = None
@@ -132,7 +132,8 @@ class Pulse:
             self.failure = sending.exception()
         if not self._is_silent:
             return
-        if self.failure is not None or self._is_left():
+        is_over = self.failure is not None or self._client.is_disconnected
+        if is_over and self._task is not None:
             self._task.cancel()
         else:
             self.resume()

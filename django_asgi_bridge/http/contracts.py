@@ -11,7 +11,7 @@ from django_asgi_bridge.http.djangos import Request, Response
 from django_asgi_bridge.http.quota import Quota
 from django_asgi_bridge.types import Receive
 
-__all__ = ("Body", "Chunker", "Dispatcher", "Receiver", "Responder")
+__all__ = ("Body", "Chunker", "Client", "Dispatcher", "Receiver", "Responder")
 
 
 class Body(Protocol):
@@ -39,6 +39,12 @@ class Chunker(Protocol):
     @classmethod
     def chunk_bytes(cls, data: Any) -> Iterator[tuple[Any, bool]]:
         """Yield chunks, each with whether it is the last."""
+
+
+class Client(Protocol):
+    """Who a response is sent to."""
+
+    is_disconnected: bool
 
 
 class Dispatcher(Protocol):

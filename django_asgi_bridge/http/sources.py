@@ -16,8 +16,9 @@ from time import monotonic
 from types import EllipsisType
 
 from django_asgi_bridge.http.beats import Beat, Pulse, TimerHandle
+from django_asgi_bridge.http.contracts import Client
 from django_asgi_bridge.http.events import EventSource, encode_event
-from django_asgi_bridge.http.turns import Turns
+from django_asgi_bridge.http.turns import turns_of_loop
 
 __all__ = ("AsyncEvents", "SyncEvents", "aclose")
 
@@ -98,16 +99,16 @@ class AsyncEvents:
         return self._task is not None or self._is_closed
 
     async def send_all(
-        self, send: Callable[[bytes], Awaitable[None]], is_left: Callable[[], bool]
+        self, send: Callable[[bytes], Awaitable[None]], client: Client
     ) -> None:
         """Let the source's task send the events; return at their end.
 
         Args:
             send: sends one, or a heartbeat.
-            is_left: tells whether the client left, when something was sent.
+            client: may have left when something was sent.
         """
         task = self._task = asyncio.get_running_loop().create_task(
-            self._send_events(send, is_left), name=_TASK_NAME
+            self._send_events(send, client), name=_TASK_NAME
         )
         try:
             await asyncio.wait({task})
@@ -177,48 +178,38 @@ class AsyncEvents:
                 loop.call_soon_threadsafe(task.cancel)
 
     async def _send_events(
-        self, send: Callable[[bytes], Awaitable[None]], is_left: Callable[[], bool]
+        self, send: Callable[[bytes], Awaitable[None]], client: Client
     ) -> None:
         self._has_run = True
-        pulse: Pulse | None = None
-        if self._beat is not None and (task := asyncio.current_task()) is not None:
-            pulse = Pulse(self._beat, send, is_left, task)
+        turns = turns_of_loop()
+        pulse = Pulse(self._beat, send, client)
         try:
             if self._prologue:
                 await send(self._prologue)
-            await self._send_each(send, is_left, pulse)
+            pulse.resume()
+            async for event in self._source:
+                if (beat := pulse.pause()) is not None:
+                    await beat
+                await send(encode_event(event))
+                # A source may take no notice of its cancellation.
+                if self._is_closed or client.is_disconnected:
+                    return
+                pulse.resume()
+                if monotonic() > turns.end:
+                    await turns.take()
+            if (beat := pulse.pause()) is not None:
+                await beat
         except asyncio.CancelledError:
-            failure = None if pulse is None else pulse.failure
+            failure, pulse.failure = pulse.failure, None
             if failure is None:
                 raise
-            raise failure from None
+            try:
+                raise failure from None
+            finally:
+                del failure  # its traceback knows this frame
         finally:
-            if pulse is not None:
-                pulse.stop()
+            pulse.stop()
             await aclose(self._source)
-
-    async def _send_each(
-        self,
-        send: Callable[[bytes], Awaitable[None]],
-        is_left: Callable[[], bool],
-        pulse: Pulse | None,
-    ) -> None:
-        turns = Turns()
-        if pulse is not None:
-            pulse.resume()
-        async for event in self._source:
-            if pulse is not None and (beat := pulse.pause()) is not None:
-                await beat
-            await send(encode_event(event))
-            # A source may take no notice of its cancellation.
-            if self._is_closed or is_left():
-                return
-            if pulse is not None:
-                pulse.resume()
-            if monotonic() > turns.end:
-                await turns.take()
-        if pulse is not None and (beat := pulse.pause()) is not None:
-            await beat
 
     async def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wait for the answer, or until the heartbeat is due."""

@@ -18,7 +18,7 @@ from django_asgi_bridge.http.djangos import Response
 from django_asgi_bridge.http.exchange import Exchange
 from django_asgi_bridge.http.items import encoder_of
 from django_asgi_bridge.http.pulling import send_pulled
-from django_asgi_bridge.http.turns import Turns
+from django_asgi_bridge.http.turns import turns_of_loop
 from django_asgi_bridge.protocol.response import ContentLengthGuard
 from django_asgi_bridge.threads import PINS_NOTHING
 
@@ -67,7 +67,7 @@ async def send_stream(
         if events is None:
             await _send_async(exchange, response, pass_on)
         else:
-            await events.send_all(send, lambda: exchange.is_disconnected)
+            await events.send_all(send, exchange)
     if guard is not None and not exchange.is_disconnected:
         guard.finish()
 
@@ -107,7 +107,7 @@ async def _send_async(
 ) -> None:
     encode = encoder_of(response)
     parts = response._iterator if encode else _own_parts(response)
-    turns = Turns()
+    turns = turns_of_loop()
     try:
         async for item in parts:
             part = encode(item) if encode and type(item) is not bytes else item

@@ -5,45 +5,64 @@ for the client that leaves too.
 """
 
 import asyncio
+import threading
 from time import monotonic
 
-__all__ = ("Turns",)
+__all__ = ("Turns", "turns_of_loop")
 
 _SECONDS = 0.005
-"""How long the loop may go without a turn before it is looked at; the same time again
-passes until one is forced."""
+"""How long the loop may go without a turn before somebody looks for one; the same time
+again passes until one is forced."""
 
 
 class Turns:
-    """Watches whether the event loop had a turn of late; for one task.
+    """Watches whether an event loop has its turns.
 
-    Ask only after ``end``, which most items of a fast iterator do not reach::
+    All tasks of the loop share it. They ask when ``end`` has passed, which most items
+    of a fast iterator do not see::
 
         if monotonic() > turns.end:
             await turns.take()
 
     Attributes:
+        loop: that is watched.
         end: on the clock ``time.monotonic()``.
     """
 
-    __slots__ = ("_is_awaited", "_loop", "end")
+    __slots__ = ("_is_awaited", "end", "loop")
 
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
         self._is_awaited = False
         self.end = monotonic() + _SECONDS
 
     async def take(self) -> None:
-        """Wait for a turn of the loop, unless it had one since this was called last.
+        """Wait for a turn of the loop if it had none since somebody called this.
 
-        An iterator that waited itself for what comes next need not wait once more.
+        Who waited himself for what he has now need not wait once more.
         """
         if self._is_awaited:
             await asyncio.sleep(0)
         else:
             self._is_awaited = True
-            self._loop.call_soon(self._note)
+            self.loop.call_soon(self._note)
         self.end = monotonic() + _SECONDS
 
     def _note(self) -> None:
         self._is_awaited = False
+
+
+def turns_of_loop() -> Turns:
+    """Return the turns of the running loop."""
+    loop = asyncio.get_running_loop()
+    turns = _here.turns
+    if turns is None or turns.loop is not loop:
+        turns = _here.turns = Turns(loop)
+    return turns
+
+
+class _Here(threading.local):
+    turns: Turns | None = None
+
+
+_here = _Here()
