@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import NamedTuple, Protocol
 
 from django_asgi_bridge.http.contracts import Client
@@ -47,6 +48,10 @@ class Pulse:
         client: where it has left when a beat was sent, the task is cancelled.
 
     Attributes:
+        is_silent: whether a beat may begin: the task sends nothing.
+        since: when it began to be silent, on the clock ``time.monotonic()``.
+        needs_timer: whether ``set_timer()`` has to be called then.
+        sending: the beat that is being sent, which has to end before the next item.
         failure: what kept a beat from being sent.
     """
 
@@ -54,13 +59,14 @@ class Pulse:
         "_beat",
         "_client",
         "_handle",
-        "_is_silent",
         "_loop",
         "_send",
-        "_sending",
-        "_since",
         "_task",
         "failure",
+        "is_silent",
+        "needs_timer",
+        "sending",
+        "since",
     )
 
     def __init__(
@@ -74,66 +80,59 @@ class Pulse:
         self._client = client
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
-        self._sending: asyncio.Task[None] | None = None
         self._handle: TimerHandle | None = None
-        self._is_silent = False
-        self._since = 0.0
+        self.is_silent = False
+        self.since = 0.0
+        self.needs_timer = beat is not None
+        self.sending: asyncio.Task[None] | None = None
         self.failure: BaseException | None = None
 
-    def resume(self) -> None:
-        """Note that nothing is being sent from now on."""
-        beat = self._beat
-        if beat is None:
-            return
-        self._is_silent = True
-        self._since = self._loop.time()
-        if self._handle is None or beat.timer is not None:
-            self._arm(beat, beat.seconds)
-
-    def pause(self) -> "asyncio.Task[None] | None":
-        """Let no beat begin; return the one that has to end first, if any."""
-        self._is_silent = False
-        return self._sending
+    def set_timer(self) -> None:
+        """Let a beat come after the silence that begins now."""
+        self.since = monotonic()
+        if self._beat is not None:
+            self._arm(self._beat, self._beat.seconds)
 
     def stop(self) -> None:
         """Send no beat any more."""
-        self._is_silent = False
+        self.is_silent = False
         if self._handle is not None:
             self._handle.cancel()
-        if self._sending is not None:
-            self._sending.cancel()
+        if self.sending is not None:
+            self.sending.cancel()
 
     def _arm(self, beat: Beat, seconds: float) -> None:
         if self._handle is not None:
             self._handle.cancel()
         start = beat.timer or self._loop.call_later
         self._handle = start(seconds, self._on_timer)
+        # One that was given has its own time, and is set anew for each item.
+        self.needs_timer = beat.timer is not None
 
     def _on_timer(self) -> None:
         self._handle = None
+        self.needs_timer = True
         beat = self._beat
-        if beat is None or not self._is_silent:
-            # `resume()` sets the next one.
+        if beat is None or not self.is_silent:
             return
-        # A timer that was given has its own time, and was set anew for each item.
-        left = self._since + beat.seconds - self._loop.time()
+        left = self.since + beat.seconds - monotonic()
         if beat.timer is None and left > 0:
             self._arm(beat, left)
             return
-        self._sending = self._loop.create_task(self._send_beat(beat.chunk))
-        self._sending.add_done_callback(self._on_sent)
+        self.sending = self._loop.create_task(self._send_beat(beat.chunk))
+        self.sending.add_done_callback(self._on_sent)
 
     async def _send_beat(self, chunk: bytes) -> None:
         await self._send(chunk)
 
     def _on_sent(self, sending: "asyncio.Task[None]") -> None:
-        self._sending = None
+        self.sending = None
         if not sending.cancelled():
             self.failure = sending.exception()
-        if not self._is_silent:
+        if not self.is_silent:
             return
         is_over = self.failure is not None or self._client.is_disconnected
         if is_over and self._task is not None:
             self._task.cancel()
         else:
-            self.resume()
+            self.set_timer()

@@ -186,19 +186,25 @@ class AsyncEvents:
         try:
             if self._prologue:
                 await send(self._prologue)
-            pulse.resume()
+            pulse.set_timer()
+            pulse.is_silent = True
             async for event in self._source:
-                if (beat := pulse.pause()) is not None:
-                    await beat
+                pulse.is_silent = False
+                if pulse.sending is not None:
+                    await pulse.sending
                 await send(encode_event(event))
                 # A source may take no notice of its cancellation.
                 if self._is_closed or client.is_disconnected:
                     return
-                pulse.resume()
-                if monotonic() > turns.end:
+                now = pulse.since = monotonic()
+                pulse.is_silent = True
+                if pulse.needs_timer:
+                    pulse.set_timer()
+                if now > turns.end:
                     await turns.take()
-            if (beat := pulse.pause()) is not None:
-                await beat
+            pulse.is_silent = False
+            if pulse.sending is not None:
+                await pulse.sending
         except asyncio.CancelledError:
             failure, pulse.failure = pulse.failure, None
             if failure is None:

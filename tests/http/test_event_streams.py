@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.http import StreamingHttpResponse
 
-from django_asgi_bridge.http import on_disconnect
+from django_asgi_bridge.http import beats, on_disconnect
 from django_asgi_bridge.http.beats import Beat, Pulse
 from django_asgi_bridge.http.eventstream import EventStreamResponse
 from tests.http.exchanges import Base, Gate, Wire, settle, site
@@ -300,7 +300,7 @@ class Clock:
         self.now = 0.0
         self.asked: list[tuple[float, Any]] = []
         loop = asyncio.get_running_loop()
-        patch.setattr(loop, "time", lambda: self.now)
+        patch.setattr(beats, "monotonic", lambda: self.now)
         patch.setattr(loop, "call_later", self.call_later)
 
     def call_later(self, seconds: float, callback: Any) -> Any:
@@ -324,11 +324,11 @@ async def test_beat_comes_after_the_whole_silence_when_events_came_before(monkey
         times.append(clock.now)
 
     pulse = Pulse(Beat(10.0, BEAT), send, clock)
-    pulse.resume()
+    pulse.set_timer()
+    pulse.is_silent = True
     for moment in (4.0, 8.0, 15.0):
         await clock.reach(moment)
-        assert pulse.pause() is None
-        pulse.resume()
+        pulse.since = clock.now
     await clock.reach(24.9)
     before = list(times)
     await clock.reach(40.0)
