@@ -1,0 +1,111 @@
+"""The items of a streamed response become bytes as Django makes them."""
+
+from typing import Any
+
+import pytest
+from django.http import StreamingHttpResponse
+from django.utils.safestring import mark_safe
+
+from tests.http.exchanges import Wire, site
+
+pytestmark = pytest.mark.asyncio
+
+ITEMS = [b"bytes", "tëxt", mark_safe("<sáfe>"), 5, memoryview(b"view"), None]
+
+
+class OwnBytes(StreamingHttpResponse):
+    """Writes each item in its own way."""
+
+    def make_bytes(self, value: Any) -> bytes:
+        return b"[" + super().make_bytes(value) + b"]"
+
+
+class OwnContent(StreamingHttpResponse):
+    """Gives something else than its iterator."""
+
+    @property
+    def streaming_content(self) -> Any:
+        if self.is_async:
+            return replacing()
+        return iter([b"own"])
+
+    @streaming_content.setter
+    def streaming_content(self, value: Any) -> None:
+        self._set_streaming_content(value)  # type: ignore[attr-defined]  # private
+
+
+class OwnIteration(StreamingHttpResponse):
+    """Is iterated over in its own way."""
+
+    def __iter__(self) -> Any:
+        return iter([b"own"])
+
+    async def __aiter__(self) -> Any:
+        yield b"own"
+
+
+async def replacing() -> Any:
+    """Give what stands in the place of the view's items."""
+    yield b"own"
+
+
+async def each(items: list[Any]) -> Any:
+    """Give items from an async iterator."""
+    for item in items:
+        yield item
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize(
+    ("response", "content_type", "expected"),
+    [
+        (StreamingHttpResponse, "text/csv", "bytestëxt<sáfe>5viewNone".encode()),
+        (
+            StreamingHttpResponse,
+            "text/csv; charset=latin-1",
+            "bytestëxt<sáfe>5viewNone".encode("latin-1"),
+        ),
+        (OwnBytes, "text/csv", "[bytes][tëxt][<sáfe>][5][view][None]".encode()),
+        (OwnContent, "text/csv", b"own"),
+        (OwnIteration, "text/csv", b"own"),
+    ],
+)
+async def test_items_are_sent_as_the_response_makes_them_bytes(
+    response, content_type, expected, is_async
+):
+    """By the charset of its Content-Type, and by what a subclass overrides."""
+
+    def view(request):
+        items = each(ITEMS) if is_async else iter(ITEMS)
+        return response(items, content_type=content_type)
+
+    wire = Wire()
+    with site(view) as handler:
+        await wire.serve(handler)
+
+    assert wire.body == expected
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_items_are_sent_by_a_method_that_a_tool_put_in_place(
+    is_async, monkeypatch
+):
+    """Monitoring tools replace methods of Django's classes."""
+    djangos = StreamingHttpResponse.make_bytes
+    seen = []
+
+    def make_bytes(self: Any, value: Any) -> Any:
+        seen.append(value)
+        return djangos(self, value)
+
+    monkeypatch.setattr(StreamingHttpResponse, "make_bytes", make_bytes)
+
+    def view(request):
+        return StreamingHttpResponse(each(["a", "b"]) if is_async else iter(["a", "b"]))
+
+    wire = Wire()
+    with site(view) as handler:
+        await wire.serve(handler)
+
+    assert wire.body == b"ab"
+    assert seen == ["a", "b"]
