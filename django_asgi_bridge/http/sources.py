@@ -63,7 +63,6 @@ class AsyncEvents:
     __slots__ = (
         "_answer",
         "_beat",
-        "_has_run",
         "_is_asked",
         "_is_closed",
         "_listener",
@@ -90,7 +89,6 @@ class AsyncEvents:
         self._question: asyncio.Future[None] | None = None
         self._listener: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
-        self._has_run = False
         self._is_closed = False
 
     @property
@@ -159,8 +157,6 @@ class AsyncEvents:
         if not self._task.cancel():
             return  # it has ended
         await asyncio.wait({self._task})
-        if not self._has_run:
-            await aclose(self._source)
         if not self._task.cancelled():
             self._task.result()
 
@@ -180,7 +176,6 @@ class AsyncEvents:
     async def _send_events(
         self, send: Callable[[bytes], Awaitable[None]], client: Client
     ) -> None:
-        self._has_run = True
         turns = turns_of_loop()
         pulse = Pulse(self._beat, send, client)
         try:
@@ -232,7 +227,6 @@ class AsyncEvents:
 
     async def _run(self) -> None:
         """Advance the source for each question; close it when all is over."""
-        self._has_run = True
         failure: Exception | None = None
         try:
             await self._answer_questions(asyncio.get_running_loop())

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from django.http import StreamingHttpResponse
 
-from django_asgi_bridge.http import beats, on_disconnect
-from django_asgi_bridge.http.beats import Beat, Pulse
+from django_asgi_bridge.http import beats, on_disconnect, sources
 from django_asgi_bridge.http.eventstream import EventStreamResponse
+from django_asgi_bridge.protocol.response import BadResponse
 from tests.http.exchanges import Base, Gate, Wire, settle, site
 
 pytestmark = pytest.mark.asyncio
@@ -97,9 +97,17 @@ async def test_source_stays_in_one_task_and_beats_stand_between_its_events():
     assert left == {}
 
 
-async def test_event_waits_for_the_beat_that_is_being_sent():
+@pytest.mark.parametrize("follows", ["event", "end"])
+async def test_what_follows_waits_for_the_beat_that_is_being_sent(follows):
     """Two sends at once would be mixed up by some servers."""
-    silence, log, gate = Silence(), Log(), Gate()
+    silence, gate = Silence(), Gate()
+
+    async def events():
+        yield "first"
+        await gate.opened()
+        if follows == "event":
+            yield "second"
+
     go_on, begun, under_way, most = Gate(), Gate(), 0, 0
 
     class Slow(Wire):
@@ -114,7 +122,7 @@ async def test_event_waits_for_the_beat_that_is_being_sent():
             under_way -= 1
 
     wire = Slow()
-    with site(serving(log.events(gate), timer=silence)) as handler:
+    with site(serving(events(), timer=silence)) as handler:
         wire.start(handler)
         await wire.until_sent(2)
         await silence.fire()
@@ -124,7 +132,8 @@ async def test_event_waits_for_the_beat_that_is_being_sent():
         go_on.open()
         assert await wire.ended() is None
 
-    assert wire.chunks == [b"data: first\n\n", BEAT, b"data: event 0\n\n", b""]
+    second = [b"data: second\n\n"] if follows == "event" else []
+    assert wire.chunks == [b"data: first\n\n", BEAT, *second, b""]
     assert most == 1
 
 
@@ -199,6 +208,41 @@ async def test_source_is_closed_at_once_when_the_request_ends(end):
     assert seen is asyncio.CancelledError
     assert len(log.tasks) == 1
     assert left == {}
+
+
+async def test_beat_that_may_not_be_sent_breaks_the_stream_off():
+    """Here because a length was announced that the beat would exceed."""
+    silence, log = Silence(), Log()
+
+    async def view(request):
+        response = EventStreamResponse(log.events(Gate()), timer=silence)
+        response["Content-Length"] = str(len(b"data: first\n\n"))
+        return response
+
+    wire = Wire()
+    with site(view) as handler:
+        wire.start(handler)
+        await wire.until_sent(2)
+        await silence.fire()
+        error = await wire.ended()
+
+    assert isinstance(error, BadResponse)
+    assert log.end is asyncio.CancelledError
+    assert wire.body == b"data: first\n\n"
+
+
+async def test_source_is_closed_at_its_yield_when_the_client_left_before():
+    """With the policy "finish" nothing cancels it."""
+    log, gate = Log(), Gate()
+    gate.open()
+    wire = Wire(leaves_at=1)
+    view = on_disconnect("finish")(serving(log.events(gate, gate, gate)))
+    with site(view) as handler:
+        await wire.serve(handler)
+
+    assert log.end is GeneratorExit
+    assert len(log.tasks) == 1
+    assert not wire.is_complete
 
 
 async def test_source_that_never_ran_is_closed_when_the_request_is_cancelled():
@@ -301,6 +345,7 @@ class Clock:
         self.asked: list[tuple[float, Any]] = []
         loop = asyncio.get_running_loop()
         patch.setattr(beats, "monotonic", lambda: self.now)
+        patch.setattr(sources, "monotonic", lambda: self.now)
         patch.setattr(loop, "call_later", self.call_later)
 
     def call_later(self, seconds: float, callback: Any) -> Any:
@@ -317,26 +362,28 @@ class Clock:
 
 async def test_beat_comes_after_the_whole_silence_when_events_came_before(monkeypatch):
     """The timer that an earlier event set does not shorten the silence of a later."""
-    clock = Clock(monkeypatch)
-    times = []
+    clock, gates, times = Clock(monkeypatch), [Gate() for _ in range(3)], []
 
     async def send(chunk):
-        times.append(clock.now)
+        times.append((clock.now, chunk == BEAT))
 
-    pulse = Pulse(Beat(10.0, BEAT), send, clock)
-    pulse.set_timer()
-    pulse.is_silent = True
-    for moment in (4.0, 8.0, 15.0):
+    response = EventStreamResponse(Log().events(*gates), heartbeat=10.0)
+    events = response.async_events
+    assert events is not None
+    task = asyncio.get_running_loop().create_task(events.send_all(send, clock))
+    await settle()
+    for moment, gate in zip((4.0, 8.0, 15.0), gates, strict=True):
         await clock.reach(moment)
-        pulse.since = clock.now
-    await clock.reach(24.9)
-    before = list(times)
+        if gate is not gates[-1]:
+            gate.open()
+            await settle()
     await clock.reach(40.0)
-    pulse.stop()
+    await events.aclose()
+    await task
     await clock.reach(80.0)
 
-    assert before == []
-    assert times == [25.0, 35.0]
+    of_events = [(0.0, False), (4.0, False), (8.0, False)]
+    assert times == [*of_events, (18.0, True), (28.0, True), (38.0, True)]
 
 
 @pytest.mark.parametrize("response", [EventStreamResponse, StreamingHttpResponse])

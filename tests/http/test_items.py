@@ -40,6 +40,10 @@ class OwnIteration(StreamingHttpResponse):
     def __iter__(self) -> Any:
         return iter([b"own"])
 
+
+class OwnAsyncIteration(StreamingHttpResponse):
+    """Is iterated over in its own way, by ``async for``."""
+
     async def __aiter__(self) -> Any:
         yield b"own"
 
@@ -67,7 +71,6 @@ async def each(items: list[Any]) -> Any:
         ),
         (OwnBytes, "text/csv", "[bytes][tëxt][<sáfe>][5][view][None]".encode()),
         (OwnContent, "text/csv", b"own"),
-        (OwnIteration, "text/csv", b"own"),
     ],
 )
 async def test_items_are_sent_as_the_response_makes_them_bytes(
@@ -84,6 +87,21 @@ async def test_items_are_sent_as_the_response_makes_them_bytes(
         await wire.serve(handler)
 
     assert wire.body == expected
+
+
+@pytest.mark.parametrize("response", [OwnIteration, OwnAsyncIteration])
+async def test_response_that_is_iterated_over_in_its_own_way_is_asked(response):
+    """The iterator that it was given is not read behind its back."""
+
+    def view(request):
+        is_async = response is OwnAsyncIteration
+        return response(each([b"given"]) if is_async else iter([b"given"]))
+
+    wire = Wire()
+    with site(view) as handler:
+        await wire.serve(handler)
+
+    assert wire.body == b"own"
 
 
 @pytest.mark.parametrize("is_async", [False, True])
