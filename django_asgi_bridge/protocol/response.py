@@ -60,7 +60,7 @@ _REPEATING_NAMES: Final = (
 )
 
 MAX_REMEMBERED: Final = 32
-"""Values that are remembered of one name that repeats, each checked once."""
+"""Values that are remembered of one name that repeats; none is thrown out."""
 
 MAX_REMEMBERED_LENGTH: Final = 256
 """Characters of a value that is remembered."""
@@ -75,7 +75,6 @@ _REPEATS: Final = 4
 _HOP_BY_HOP: Final = frozenset(
     {b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
 )
-
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 """Names and values, ready for ``http.response.start``."""
@@ -130,25 +129,26 @@ def encode_headers(
                 headers.append(header)
                 continue
         encoded, kind, values = entry or _encode_name(name, lower=lower)
+        if kind == _LENGTH:
+            field, content_length = _read_length(value, content_length)
+            headers.append((encoded, field))
+            continue
         if kind in (_CONNECTION, _OF_THE_HOP) and _is_dropped(kind, value, lower=lower):
             dropped += (encoded.decode("ascii"),)
             continue
         header = (encoded, _encode_value(encoded, value))
-        if kind == _LENGTH:
-            content_length = _read_length(header[1], content_length)
-        elif kind == _REPEATS and isinstance(value, str):
-            _remember(values, value, header)
+        if (
+            kind == _REPEATS
+            and isinstance(value, str)
+            and len(values) < MAX_REMEMBERED
+            and len(value) <= MAX_REMEMBERED_LENGTH
+        ):
+            values[value] = header
         headers.append(header)
     if cookies:
         name = b"set-cookie" if lower else b"Set-Cookie"
         headers += [(name, _encode_value(name, cookie)) for cookie in cookies]
     return headers, dropped, content_length
-
-
-def _remember(values: _Values, value: str, header: tuple[bytes, bytes]) -> None:
-    """Keep a header that passed the checks; what is kept is never thrown out."""
-    if len(values) < MAX_REMEMBERED and len(value) <= MAX_REMEMBERED_LENGTH:
-        values[value] = header
 
 
 def _encode_name(name: str | bytes, *, lower: bool) -> _Name:
@@ -243,13 +243,17 @@ def _refuse(
     ) from cause
 
 
-def _read_length(field: bytes, earlier: int | None) -> int:
+def _read_length(value: str | bytes, earlier: int | None) -> tuple[bytes, int]:
     """Return a Content-Length, which must be a number and come once."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        field = value.encode()
+    else:
+        field = _encode_value(b"Content-Length", value)
     if earlier is not None:
         _refuse(b"Content-Length", field, f"a second one, after {earlier}")
     if not (field.isdigit() and len(field) <= MAX_LENGTH_DIGITS):
         _refuse(b"Content-Length", field, "expected 1 to 18 decimal digits")
-    return int(field)
+    return field, int(field)
 
 
 def _cut(value: str | bytes) -> str:
