@@ -34,6 +34,9 @@ _MAX_FORM_EDGE = 65536
 _MAX_CONTENT_TYPE = 10_000
 """Characters of a Content-Type, as Django 6.1; parsing time grows with them."""
 
+_NOBODY = (None, None)
+"""The client of a server that names none, as behind a Unix socket."""
+
 
 class ASGIRequest(DjangoASGIRequest):
     """A Django request over an ASGI scope, with this package's extensions.
@@ -92,9 +95,11 @@ class ASGIRequest(DjangoASGIRequest):
         script_name, path_info = mounted_path(scope)
         scheme = scope.get("scheme") or "http"
         name, port = server_name_port(scope.get("server"), scheme)
+        client = scope.get("client") or _NOBODY
+        # With all keys at once the dictionary has room for some headers, too.
         meta: dict[str, Any] = {
             "REQUEST_METHOD": scope["method"].upper(),
-            "QUERY_STRING": query_of(scope),
+            "QUERY_STRING": query_of(scope) if scope.get("query_string") else "",
             "SCRIPT_NAME": script_name,
             "PATH_INFO": path_info,
             "SERVER_PROTOCOL": server_protocol(scope.get("http_version", "1.1")),
@@ -103,11 +108,12 @@ class ASGIRequest(DjangoASGIRequest):
             "wsgi.multithread": True,
             "wsgi.multiprocess": True,
             "wsgi.url_scheme": scheme,
+            "REMOTE_ADDR": client[0],
+            "REMOTE_HOST": client[0],
+            "REMOTE_PORT": client[1],
         }
-        client = scope.get("client")
-        if client:
-            meta["REMOTE_ADDR"] = meta["REMOTE_HOST"] = client[0]
-            meta["REMOTE_PORT"] = client[1]
+        if client is _NOBODY:
+            del meta["REMOTE_ADDR"], meta["REMOTE_HOST"], meta["REMOTE_PORT"]
         put_headers(meta, scope.get("headers") or ())
         return meta
 

@@ -132,7 +132,7 @@ def meta_from_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 def put_headers(meta: dict[str, Any], headers: Iterable[tuple[bytes, bytes]]) -> None:
     """Add to ``meta`` what ``meta_from_headers`` returns; no other key is touched."""
-    repeated: dict[str, list[str]] = {}
+    repeated: dict[str, list[str]] | None = None
     for name, value in headers:
         key = _META_KEYS.get(name) or _meta_key(name)
         if not key:
@@ -140,16 +140,18 @@ def put_headers(meta: dict[str, Any], headers: Iterable[tuple[bytes, bytes]]) ->
         text = value.decode("latin-1")
         if key not in meta:
             meta[key] = text
-        elif key in repeated:
-            repeated[key].append(text)
         else:
-            repeated[key] = [meta[key], text]
+            # Few requests have one: no dictionary is made for the others.
+            repeated = {} if repeated is None else repeated
+            repeated.setdefault(key, [meta[key]]).append(text)
     if "HTTP_COOKIE" in meta:
-        # HTTP/2 clients may split the cookie header (RFC 9113 8.2.3).
-        cookies = repeated.pop("HTTP_COOKIE", None) or [meta["HTTP_COOKIE"]]
-        meta["HTTP_COOKIE"] = "; ".join([cookie.rstrip("; ") for cookie in cookies])
-    for key, texts in repeated.items():
-        meta[key] = ",".join(texts)
+        meta["HTTP_COOKIE"] = meta["HTTP_COOKIE"].rstrip("; ")
+    for key, texts in repeated.items() if repeated else ():
+        if key == "HTTP_COOKIE":
+            # HTTP/2 clients may split the cookie header (RFC 9113 8.2.3).
+            meta[key] = "; ".join([cookie.rstrip("; ") for cookie in texts])
+        else:
+            meta[key] = ",".join(texts)
 
 
 def _meta_key(name: bytes) -> str:
