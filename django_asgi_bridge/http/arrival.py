@@ -11,6 +11,7 @@ from typing import Any
 
 from django.core.exceptions import RequestAborted, RequestDataTooBig
 
+from django_asgi_bridge.conf import get_config
 from django_asgi_bridge.exceptions import ClientDisconnected, PoolBusy
 from django_asgi_bridge.http.body import (
     BodyTimeout,
@@ -22,11 +23,40 @@ from django_asgi_bridge.http.body import (
 from django_asgi_bridge.http.contracts import Receiver
 from django_asgi_bridge.http.exchange import Exchange
 from django_asgi_bridge.http.hooks import is_from
-from django_asgi_bridge.protocol.request import Refusal
+from django_asgi_bridge.http.look import look_at
+from django_asgi_bridge.http.place import mounted_path
+from django_asgi_bridge.protocol.request import HAS_LENGTH, Refusal, read_head
+from django_asgi_bridge.threads import new_lease
+from django_asgi_bridge.types import Receive, Scope, Send
 
-__all__ = ("open_body", "refuse_length")
+__all__ = ("open_body", "open_exchange")
 
 logger = logging.getLogger("django_asgi_bridge.http")
+
+
+def open_exchange(
+    handler: Receiver, scope: Scope, receive: Receive, send: Send
+) -> Exchange:
+    """Check the scope of a request and have an early look at the URL."""
+    config = get_config()
+    exchange = Exchange(
+        scope, receive, send, new_lease(), config, handler.listen_for_disconnect
+    )
+    told = read_head(
+        scope,
+        max_headers=config.max_headers,
+        max_header_bytes=config.max_header_bytes,
+        strict_paths=config.strict_paths,
+    )
+    if isinstance(told, Refusal):
+        exchange.refusal = told
+        return exchange
+    exchange.prefix, path_info = mounted_path(scope)
+    urlconf = getattr(handler.request_class, "urlconf", None)
+    exchange.see(look_at(path_info, urlconf, config.on_disconnect))
+    if told & HAS_LENGTH:
+        exchange.refusal = _refuse_length(exchange)
+    return exchange
 
 
 async def open_body(handler: Receiver, exchange: Exchange) -> Any:
@@ -94,7 +124,7 @@ async def _receive_rest(handler: Receiver, exchange: Exchange, first: bytes) -> 
     return body
 
 
-def refuse_length(exchange: Exchange) -> Refusal | None:
+def _refuse_length(exchange: Exchange) -> Refusal | None:
     """Refuse a body by its announced length, before a byte of it is read."""
     length = header_of(exchange.scope, b"content-length")
     if not length.isdigit():

@@ -76,7 +76,11 @@ class Responder(Protocol):
 
 
 class Receiver(Protocol):
-    """Receives request bodies."""
+    """Receives requests and their bodies."""
+
+    @property
+    def request_class(self) -> type:
+        """What requests are made of."""
 
     @property
     def upload_places(self) -> Quota:
@@ -84,6 +88,9 @@ class Receiver(Protocol):
 
     def reads_lazily(self) -> bool:
         """Tell whether a body may be left unread until a sync view asks for it."""
+
+    async def listen_for_disconnect(self, receive: Receive) -> None:
+        """Wait for the client to leave; subclasses override it."""
 
     async def read_body(self, receive: Receive) -> Any:
         """Read a whole body; subclasses override it."""

@@ -13,6 +13,7 @@ import asyncio
 import contextvars
 import logging
 import sys
+from collections.abc import Awaitable
 from functools import cached_property
 from typing import Any
 
@@ -27,24 +28,16 @@ from django_asgi_bridge.conf import get_config, read_setting
 from django_asgi_bridge.exceptions import ClientDisconnected, LifespanError, PoolBusy
 from django_asgi_bridge.http import answers
 from django_asgi_bridge.http.apart import answer_apart
-from django_asgi_bridge.http.arrival import open_body, refuse_length
-from django_asgi_bridge.http.body import (
-    pieces_of,
-    spool,
-)
+from django_asgi_bridge.http.arrival import open_body, open_exchange
+from django_asgi_bridge.http.body import pieces_of, spool
 from django_asgi_bridge.http.delivery import is_replaceable, replace, send_trailers
 from django_asgi_bridge.http.djangos import Request, Response, iscoroutinefunction
 from django_asgi_bridge.http.ending import finish, finish_now
-from django_asgi_bridge.http.exchange import (
-    Exchange,
-    current_exchange,
-    exchange_of,
-)
+from django_asgi_bridge.http.exchange import Exchange, current_exchange, exchange_of
 from django_asgi_bridge.http.hooks import is_from, unless_patched
 from django_asgi_bridge.http.layers import LayerRecorder
 from django_asgi_bridge.http.lifecycle import fire_started, start_inline
-from django_asgi_bridge.http.look import look_at
-from django_asgi_bridge.http.place import mounted_path, use_script_prefix, use_urlconf
+from django_asgi_bridge.http.place import use_script_prefix, use_urlconf
 from django_asgi_bridge.http.plan import Plan
 from django_asgi_bridge.http.quota import Quota
 from django_asgi_bridge.http.request import ASGIRequest
@@ -52,9 +45,9 @@ from django_asgi_bridge.http.response import send_response
 from django_asgi_bridge.http.walk import walk
 from django_asgi_bridge.http.watch import wait_for_disconnect
 from django_asgi_bridge.lifespan import Lifespan, app_hooks, find_hooks
-from django_asgi_bridge.protocol.request import HAS_LENGTH, Refusal, read_head
+from django_asgi_bridge.protocol.request import Refusal
 from django_asgi_bridge.protocol.response import ResponseState
-from django_asgi_bridge.threads import drive, new_lease, run_apart
+from django_asgi_bridge.threads import drive, run_apart
 from django_asgi_bridge.types import Receive, Scope, Send
 
 __all__ = ("ASGIHandler", "ASGIRequest")
@@ -152,22 +145,28 @@ class ASGIHandler(DjangoASGIHandler):
             raise ValueError(
                 f"Django can only handle ASGI/HTTP connections, not {scope['type']}."
             )
-        if DjangoASGIHandler.__call__ is _DJANGOS_CALL:
-            await self.handle(scope, receive, send)
-        else:
+        if DjangoASGIHandler.__call__ is not _DJANGOS_CALL:
             # A monitoring tool replaced Django's method and wants to be called.
             await super().__call__(dict(scope), receive, send)
+        elif type(self).handle is _HANDLE:
+            # What that does, without a step of its own.
+            await self._begin(scope, receive, send)
+        else:
+            await self.handle(scope, receive, send)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request, in a copy of the calling context."""
-        exchange = self._open(scope, receive, send)
+        await self._begin(scope, receive, send)
+
+    def _begin(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        exchange = open_exchange(self, scope, receive, send)
+        serving = self._serve(exchange)
         if exchange.look is None or exchange.look.policy != "shield":
-            await self._serve(exchange)
-            return
-        task = asyncio.get_running_loop().create_task(self._serve(exchange))
+            return serving
+        task = asyncio.get_running_loop().create_task(serving)
         self._shielded.add(task)
         task.add_done_callback(self._shielded.discard)
-        await asyncio.shield(task)
+        return asyncio.shield(task)
 
     async def _serve(self, exchange: Exchange) -> None:
         exchange.task = asyncio.current_task()
@@ -242,28 +241,6 @@ class ASGIHandler(DjangoASGIHandler):
 
     # Its steps.
 
-    def _open(self, scope: Scope, receive: Receive, send: Send) -> Exchange:
-        """Check the scope and have an early look at the URL."""
-        config = get_config()
-        exchange = Exchange(
-            scope, receive, send, new_lease(), config, self.listen_for_disconnect
-        )
-        told = read_head(
-            scope,
-            max_headers=config.max_headers,
-            max_header_bytes=config.max_header_bytes,
-            strict_paths=config.strict_paths,
-        )
-        if isinstance(told, Refusal):
-            exchange.refusal = told
-            return exchange
-        exchange.prefix, path_info = mounted_path(scope)
-        urlconf = getattr(self.request_class, "urlconf", None)
-        exchange.see(look_at(path_info, urlconf, config.on_disconnect))
-        if told & HAS_LENGTH:
-            exchange.refusal = refuse_length(exchange)
-        return exchange
-
     async def _start_lazily(self, exchange: Exchange) -> None:
         """Run the startup hooks where the server has no lifespan of its own."""
         try:
@@ -289,8 +266,18 @@ class ASGIHandler(DjangoASGIHandler):
         request._bridge_exchange = exchange  # type: ignore[attr-defined]  # our own
         try:
             if type(self).run_get_response is _RUN_GET_RESPONSE:
-                # What that does, without a step of its own.
-                response = await self.get_response_async(request)
+                # What that does, and what the other one does, without their steps.
+                if (
+                    type(self).get_response_async is _OWN_GET_RESPONSE
+                    and django_base.BaseHandler.get_response_async is _GET_RESPONSE
+                ):
+                    response = await self._walk(request, exchange)
+                    if _owes_log(request, response):
+                        await exchange.lease.run_promptly(
+                            answers.log, request, response
+                        )
+                else:
+                    response = await self.get_response_async(request)
                 response._handler_class = type(self)
                 if isinstance(response, FileResponse):
                     response.block_size = self.chunk_size
@@ -328,13 +315,15 @@ class ASGIHandler(DjangoASGIHandler):
         if djangos is not _GET_RESPONSE and not is_from(djangos, _BASE):
             # A monitoring tool replaced Django's method and wants to be called.
             return await super().get_response_async(request)
-        urlconf = read_setting("ROOT_URLCONF")
-        use_urlconf(urlconf)
-        response: Response = await walk(self.plan, request, exchange, urlconf)
-        response._resource_closers.append(request.close)
-        if response.status_code >= 400 and not answers.is_logged(response):
+        response: Response = await self._walk(request, exchange)
+        if _owes_log(request, response):
             await exchange.lease.run_promptly(answers.log, request, response)
         return response
+
+    def _walk(self, request: Request, exchange: Exchange) -> Awaitable[Response]:
+        urlconf = read_setting("ROOT_URLCONF")
+        use_urlconf(urlconf)
+        return walk(self.plan, request, exchange, urlconf)
 
     async def _dispatch(self, request: Request) -> Response:
         """Be Django's middleware chain."""
@@ -385,8 +374,16 @@ class ASGIHandler(DjangoASGIHandler):
         return await spool(pieces_of(receive))
 
 
+def _owes_log(request: Request, response: Response) -> bool:
+    """Let the response close the request; tell whether the log must hear of it."""
+    response._resource_closers.append(request.close)
+    return response.status_code >= 400 and not answers.is_logged(response)
+
+
 # Methods as nobody has replaced or overridden them. Of Django's, a tool may have
 # replaced one before this was imported: then there is none to compare with.
 _GET_RESPONSE = unless_patched(django_base.BaseHandler.get_response_async, _BASE)
 _RUN_GET_RESPONSE = unless_patched(DjangoASGIHandler.run_get_response, _ASGI)
+_HANDLE = ASGIHandler.handle
+_OWN_GET_RESPONSE = ASGIHandler.get_response_async
 _SEND_RESPONSE = ASGIHandler.send_response
