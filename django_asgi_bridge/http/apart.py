@@ -1,5 +1,6 @@
 """A request without a server: somebody called ``get_response_async`` directly."""
 
+import asyncio
 import contextvars
 from typing import Any
 
@@ -30,6 +31,7 @@ async def answer_apart(handler: Responder, request: Request) -> Response:
 
 
 async def _answer(handler: Responder, request: Request, exchange: Exchange) -> Response:
+    exchange.task = asyncio.current_task()
     exchange.lease.enter()
     exchange.see(look_at(request.path_info, None, "cancel"))
     try:

@@ -82,7 +82,8 @@ class Exchange:
         self.lease = lease
         self.config = config
         self.listen = listen
-        self.task = asyncio.current_task()
+        # Whoever answers the request; set there.
+        self.task: asyncio.Task[Any] | None = None
         self.prefix = ""
         self.look: Look | None = None
         self.body: Body | None = None

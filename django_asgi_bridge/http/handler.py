@@ -15,11 +15,13 @@ import logging
 import sys
 from collections.abc import Awaitable
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 from django.core.exceptions import BadRequest
 from django.core.handlers import base as django_base
 from django.core.handlers.asgi import ASGIHandler as DjangoASGIHandler
+from django.db import connections
 from django.http import FileResponse, HttpResponseBadRequest
 from django.urls import get_resolver
 
@@ -346,6 +348,11 @@ class ASGIHandler(DjangoASGIHandler):
             from django_asgi_bridge.db import atomic_view  # noqa: PLC0415
 
             return atomic_view(view)
+        if django_base.BaseHandler.make_view_atomic is _MAKE_ATOMIC and not any(
+            map(_wants_atomic, connections.settings.values())
+        ):
+            # Nothing for Django's method to do.
+            return view
         return super().make_view_atomic(view)
 
     # The response.
@@ -374,6 +381,9 @@ class ASGIHandler(DjangoASGIHandler):
         return await spool(pieces_of(receive))
 
 
+_wants_atomic = itemgetter("ATOMIC_REQUESTS")
+
+
 def _owes_log(request: Request, response: Response) -> bool:
     """Let the response close the request; tell whether the log must hear of it."""
     response._resource_closers.append(request.close)
@@ -384,6 +394,7 @@ def _owes_log(request: Request, response: Response) -> bool:
 # replaced one before this was imported: then there is none to compare with.
 _GET_RESPONSE = unless_patched(django_base.BaseHandler.get_response_async, _BASE)
 _RUN_GET_RESPONSE = unless_patched(DjangoASGIHandler.run_get_response, _ASGI)
+_MAKE_ATOMIC = unless_patched(django_base.BaseHandler.make_view_atomic, _BASE)
 _HANDLE = ASGIHandler.handle
 _OWN_GET_RESPONSE = ASGIHandler.get_response_async
 _SEND_RESPONSE = ASGIHandler.send_response

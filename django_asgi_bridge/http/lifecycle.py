@@ -107,9 +107,7 @@ async def fire_started(exchange: Exchange, sender: type) -> None:
 
 def closes_inline(exchange: Exchange, response: Response) -> bool:
     """Tell whether closing ``response`` runs nothing that may block or is unknown."""
-    if exchange.after or response.streaming:
-        return False
-    if _has_own_close(response):
+    if exchange.after or _has_own_close(response):
         return False
     request = exchange.request
     responses = exchange.made

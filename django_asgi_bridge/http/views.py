@@ -36,6 +36,7 @@ class ViewStep:
     def __init__(self, handler: Dispatcher, instances: Sequence[Any]) -> None:
         self.handler = handler
         self.view_hooks = tuple(map(_view_hook, _methods(instances, "process_view")))
+        self._numbered_hooks = tuple(enumerate(self.view_hooks))
         self.template_hooks = _methods(instances[::-1], "process_template_response")
         self.exception_hooks = _methods(instances[::-1], "process_exception")
         own_check = type(handler).check_response
@@ -109,13 +110,13 @@ class ViewStep:
         lease = exchange.lease
         callback, args, kwargs = _parts(handler.resolve_request(request))
         response: Any = None
-        for i, hook in enumerate(self.view_hooks):
-            if hook.is_async or hook.blocks(request, callback):
+        for i, (call, blocks, is_async) in self._numbered_hooks:
+            if is_async or blocks(request, callback):
                 response = await self._view_hooks_on_loop(
                     i, (request, callback, args, kwargs), exchange
                 )
                 break
-            response = hook.call(request, callback, args, kwargs)
+            response = call(request, callback, args, kwargs)
             if response:
                 break
         if response is None:
@@ -125,7 +126,12 @@ class ViewStep:
                 if marks.is_async if view is callback else iscoroutinefunction(view):
                     if exchange.config.resolve_user or marks.resolves_user:
                         await _resolve_user(request, exchange)
-                    response = await view(request, *args, **kwargs)
+                    # Unpacked, nothing costs as much as something.
+                    response = await (
+                        view(request, *args, **kwargs)
+                        if args or kwargs
+                        else view(request)
+                    )
                 else:
                     response = await lease.run(
                         _call, exchange, view, request, args, kwargs

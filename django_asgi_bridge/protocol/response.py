@@ -60,7 +60,7 @@ _REPEATING_NAMES: Final = (
 )
 
 MAX_REMEMBERED: Final = 32
-"""Values that are remembered of one name that repeats; none is thrown out."""
+"""Values that are remembered of one name that repeats, each checked once."""
 
 MAX_REMEMBERED_LENGTH: Final = 256
 """Characters of a value that is remembered."""
@@ -108,8 +108,7 @@ def encode_headers(
         lower: Whether names are lower-cased, which HTTP/2 demands (RFC 9113 8.2).
 
     Returns:
-        The headers in the order in which they were given; the names of hop-by-hop
-        headers, which were left out; the Content-Length among them, in bytes.
+        The headers in order; which hop-by-hop ones were left out; Content-Length.
 
     Raises:
         BadResponse: A name is no token; a value holds a control character other
@@ -137,18 +136,19 @@ def encode_headers(
             dropped += (encoded.decode("ascii"),)
             continue
         header = (encoded, _encode_value(encoded, value))
-        if (
-            kind == _REPEATS
-            and isinstance(value, str)
-            and len(values) < MAX_REMEMBERED
-            and len(value) <= MAX_REMEMBERED_LENGTH
-        ):
-            values[value] = header
+        if kind == _REPEATS and isinstance(value, str):
+            _remember(values, value, header)
         headers.append(header)
     if cookies:
         name = b"set-cookie" if lower else b"Set-Cookie"
         headers += [(name, _encode_value(name, cookie)) for cookie in cookies]
     return headers, dropped, content_length
+
+
+def _remember(values: _Values, value: str, header: tuple[bytes, bytes]) -> None:
+    """Keep a header that passed the checks; what is kept is never thrown out."""
+    if len(values) < MAX_REMEMBERED and len(value) <= MAX_REMEMBERED_LENGTH:
+        values[value] = header
 
 
 def _encode_name(name: str | bytes, *, lower: bool) -> _Name:

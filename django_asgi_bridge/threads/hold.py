@@ -45,7 +45,8 @@ class Hold(PoolLease):
         on_attach: Callable[[], None] | None = None,
         on_detach: Callable[[], None] | None = None,
     ) -> None:
-        super().__init__(on_attach, on_detach)
+        # One of these is made for each request: super() has to look for it.
+        PoolLease.__init__(self, on_attach, on_detach)
         self.pool = pool
         self.queue_timeout = queue_timeout
         self.detach_after = detach_after

@@ -85,7 +85,8 @@ class Lease(Hold):
             _shared[0] if _shared else _thread_sensitive_context()
         )
         # A tool that watches SyncToAsync must see every call.
-        self.is_direct = _is_asgirefs_own(SyncToAsync.__call__)
+        call = SyncToAsync.__call__
+        self.is_direct = call is _ASGIREFS_CALL or _is_asgirefs_own(call)
 
     def run(
         self,
@@ -281,6 +282,12 @@ def _thread_sensitive_context() -> ThreadSensitiveContext:
 @functools.lru_cache(maxsize=16)
 def _is_asgirefs_own(function: Any) -> bool:
     return getattr(function, "__globals__", {}).get("__name__") == "asgiref.sync"
+
+
+# A tool may have replaced it before this was imported: then nothing equals it.
+_ASGIREFS_CALL: Any = (
+    SyncToAsync.__call__ if _is_asgirefs_own(SyncToAsync.__call__) else None
+)
 
 
 def _expire(lease: Lease, job: FutureJob) -> None:

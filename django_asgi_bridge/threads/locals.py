@@ -31,7 +31,7 @@ class LocalView:
         local: the object; what is set through it is seen here, and the reverse.
     """
 
-    __slots__ = ("_local", "_of_thread", "_variable")
+    __slots__ = ("_local", "_made", "_of_thread", "_variable")
 
     def __init__(self, local: Any) -> None:
         self._local = local
@@ -39,6 +39,9 @@ class LocalView:
         variable = getattr(inner, "_data", None)
         is_variable = isinstance(variable, contextvars.ContextVar)
         self._variable: Any = variable if is_variable else None
+        # What was set last: asgiref copies such an object before it changes it, so
+        # contexts can share one.
+        self._made: Any = None
         self._of_thread: Any = inner if isinstance(inner, threading.local) else None
 
     def get(self, name: str, default: Any = None) -> Any:
@@ -62,7 +65,15 @@ class LocalView:
         elif _STORAGE is None:
             variable.set({name: value})
         else:
-            variable.set(_STORAGE(threading.get_ident(), {name: value}))
+            made = self._made
+            here = threading.get_ident()
+            if (
+                made is None
+                or made.thread_id != here
+                or made.data.get(name, made) is not value
+            ):
+                made = self._made = _STORAGE(here, {name: value})
+            variable.set(made)
 
     def is_empty(self) -> bool:
         """Tell whether there surely is no value at all."""

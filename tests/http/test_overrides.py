@@ -13,7 +13,7 @@ from tests.http.exchanges import Ledger, Wire, site
 
 pytestmark = pytest.mark.asyncio
 
-STEPS = ["run_get_response", "get_response_async", "send_response"]
+STEPS = ["handle", "run_get_response", "get_response_async", "send_response"]
 
 
 async def view(request):
