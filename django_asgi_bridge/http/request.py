@@ -10,13 +10,17 @@ from typing import Any
 
 from django.core.exceptions import BadRequest
 from django.core.handlers.asgi import ASGIRequest as DjangoASGIRequest
-from django.http import QueryDict
+from django.http import QueryDict, parse_cookie
+from django.http import request as django_request
 from django.http.multipartparser import MultiPartParserError
 from django.utils.functional import cached_property
 
 from django_asgi_bridge.conf import django_settings as settings
+from django_asgi_bridge.conf import read_setting
 from django_asgi_bridge.http import extensions
 from django_asgi_bridge.http.body import IncomingBody, has_header
+from django_asgi_bridge.http.hooks import unless_patched
+from django_asgi_bridge.http.hosts import KnownHosts
 from django_asgi_bridge.http.place import mounted_path
 from django_asgi_bridge.protocol.multipart import FormEdges
 from django_asgi_bridge.protocol.request import (
@@ -63,7 +67,7 @@ class ASGIRequest(DjangoASGIRequest):
         self._read_started = False
         self.resolver_match = None
         self.path = scope["path"]
-        self.script_name, self.path_info = mounted_path(scope)
+        self._bridge_place = self.script_name, self.path_info = mounted_path(scope)
         self.method = scope["method"].upper()
         self._stream = body_file
         if scope.get("query_string"):
@@ -92,7 +96,7 @@ class ASGIRequest(DjangoASGIRequest):
     def _read_meta(self) -> dict[str, Any]:
         # All from the scope: middleware may have changed the request by now.
         scope = self.scope
-        script_name, path_info = mounted_path(scope)
+        script_name, path_info = self._bridge_place
         scheme = scope.get("scheme") or "http"
         name, port = server_name_port(scope.get("server"), scheme)
         client = scope.get("client") or _NOBODY
@@ -116,6 +120,30 @@ class ASGIRequest(DjangoASGIRequest):
             del meta["REMOTE_ADDR"], meta["REMOTE_HOST"], meta["REMOTE_PORT"]
         put_headers(meta, scope.get("headers") or ())
         return meta
+
+    @cached_property
+    def COOKIES(self) -> dict[str, str]:  # type: ignore[override]  # noqa: N802 - Django's name
+        """The cookies that the client sent."""
+        header = self.META.get("HTTP_COOKIE")
+        return parse_cookie(header) if header else {}
+
+    def get_host(self) -> str:
+        """Return the host that was asked for; see ``HttpRequest.get_host``.
+
+        Raises:
+            DisallowedHost: ``ALLOWED_HOSTS`` does not allow it.
+        """
+        allowed = read_setting("ALLOWED_HOSTS")
+        # Without any, DEBUG has a say.
+        if not allowed or type(allowed) not in (list, tuple) or not _check_is_djangos():
+            return super().get_host()
+        host: str = self._get_raw_host()  # type: ignore[attr-defined]  # private
+        if not _known_hosts.has(host, allowed):
+            seen = allowed[:]
+            host = super().get_host()
+            if read_setting("ALLOWED_HOSTS") == seen:
+                _known_hosts.add(host, seen)
+        return host
 
     def __getstate__(self) -> object:
         """Return the state with META in it: copies share it."""
@@ -229,6 +257,21 @@ class ASGIRequest(DjangoASGIRequest):
     def tls(self) -> "extensions.TLS | None":
         """The connection's TLS information, if the server tells; see ``http.tls``."""
         return extensions.tls(self)
+
+
+def _check_is_djangos() -> bool:
+    """Tell whether no tool has put something of its own in the place of a check."""
+    return (
+        DjangoASGIRequest.get_host is _GET_HOST
+        and django_request.validate_host is _VALIDATE_HOST
+    )
+
+
+_DJANGOS = "django.http.request"
+_GET_HOST = unless_patched(DjangoASGIRequest.get_host, _DJANGOS)
+_VALIDATE_HOST = unless_patched(django_request.validate_host, _DJANGOS)
+
+_known_hosts = KnownHosts()
 
 
 class _Watched:
