@@ -35,7 +35,11 @@ class Application:
         self.handler = handler
         self.lifespan: Lifespan = handler.lifespan
         self._by_type: dict[str, App] = {
-            "http": handler,
+            "http": (
+                handler.begin
+                if type(handler).__call__ is ASGIHandler.__call__
+                else handler
+            ),
             "lifespan": self._live,
             "websocket": self._serve_socket,
         }

@@ -22,7 +22,6 @@ from django_asgi_bridge.http.body import (
 )
 from django_asgi_bridge.http.contracts import Receiver
 from django_asgi_bridge.http.exchange import Exchange
-from django_asgi_bridge.http.hooks import is_from
 from django_asgi_bridge.http.look import look_at
 from django_asgi_bridge.http.place import mounted_path
 from django_asgi_bridge.protocol.request import HAS_LENGTH, Refusal, read_head
@@ -59,12 +58,16 @@ def open_exchange(
     return exchange
 
 
-async def open_body(handler: Receiver, exchange: Exchange) -> Any:
-    """Return a file to read the body from; None when there is no request."""
+async def open_body(handler: Receiver, exchange: Exchange, is_read_here: bool) -> Any:
+    """Return a file to read the body from; None when there is no request.
+
+    Args:
+        is_read_here: the handler has no ``read_body`` of its own.
+    """
     if exchange.refusal is not None:
         return None
     try:
-        if not is_from(type(handler).read_body, "django_asgi_bridge.http.handler"):
+        if not is_read_here:
             body_file = await handler.read_body(exchange.receive)
             exchange.body_arrived()
             return body_file

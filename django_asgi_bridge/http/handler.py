@@ -143,24 +143,26 @@ class ASGIHandler(DjangoASGIHandler):
         Raises:
             ValueError: the scope is not an HTTP request's.
         """
+        await self.begin(scope, receive, send)
+
+    def begin(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Do as a call does, for who awaits it in a coroutine already."""
         if scope["type"] != "http":
             raise ValueError(
                 f"Django can only handle ASGI/HTTP connections, not {scope['type']}."
             )
         if DjangoASGIHandler.__call__ is not _DJANGOS_CALL:
             # A monitoring tool replaced Django's method and wants to be called.
-            await super().__call__(dict(scope), receive, send)
-        elif type(self).handle is _HANDLE:
-            # What that does, without a step of its own.
-            await self._begin(scope, receive, send)
-        else:
-            await self.handle(scope, receive, send)
+            return super().__call__(dict(scope), receive, send)
+        if type(self).handle is not _HANDLE:
+            return self.handle(scope, receive, send)
+        return self._open(scope, receive, send)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request, in a copy of the calling context."""
-        await self._begin(scope, receive, send)
+        await self._open(scope, receive, send)
 
-    def _begin(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    def _open(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange = open_exchange(self, scope, receive, send)
         serving = self._serve(exchange)
         if exchange.look is None or exchange.look.policy != "shield":
@@ -210,7 +212,7 @@ class ASGIHandler(DjangoASGIHandler):
             exchange.lease.enter()
             if self.lifespan.needs_start:
                 await self._start_lazily(exchange)
-            body = await open_body(self, exchange)
+            body = await open_body(self, exchange, type(self).read_body is _READ_BODY)
             if body is not None:
                 use_script_prefix(exchange.prefix)
                 if not start_inline(exchange):
@@ -240,8 +242,6 @@ class ASGIHandler(DjangoASGIHandler):
             # In the background, after a cancellation that somebody recovered from:
             # the task that would end the request has left.
             await finish(exchange, type(self))
-
-    # Its steps.
 
     async def _start_lazily(self, exchange: Exchange) -> None:
         """Run the startup hooks where the server has no lifespan of its own."""
@@ -348,10 +348,8 @@ class ASGIHandler(DjangoASGIHandler):
             from django_asgi_bridge.db import atomic_view  # noqa: PLC0415
 
             return atomic_view(view)
-        if django_base.BaseHandler.make_view_atomic is _MAKE_ATOMIC and not any(
-            map(_wants_atomic, connections.settings.values())
-        ):
-            # Nothing for Django's method to do.
+        is_wanted = any(map(_wants_atomic, connections.settings.values()))
+        if not is_wanted and django_base.BaseHandler.make_view_atomic is _MAKE_ATOMIC:
             return view
         return super().make_view_atomic(view)
 
@@ -396,5 +394,6 @@ _GET_RESPONSE = unless_patched(django_base.BaseHandler.get_response_async, _BASE
 _RUN_GET_RESPONSE = unless_patched(DjangoASGIHandler.run_get_response, _ASGI)
 _MAKE_ATOMIC = unless_patched(django_base.BaseHandler.make_view_atomic, _BASE)
 _HANDLE = ASGIHandler.handle
+_READ_BODY = ASGIHandler.read_body
 _OWN_GET_RESPONSE = ASGIHandler.get_response_async
 _SEND_RESPONSE = ASGIHandler.send_response
