@@ -135,7 +135,12 @@ class ASGIRequest(DjangoASGIRequest):
         """
         allowed = read_setting("ALLOWED_HOSTS")
         # Without any, DEBUG has a say.
-        if not allowed or type(allowed) not in (list, tuple) or not _check_is_djangos():
+        if (
+            not allowed
+            or type(allowed) not in (list, tuple)
+            or DjangoASGIRequest.get_host is not _GET_HOST
+            or django_request.validate_host is not _VALIDATE_HOST
+        ):
             return super().get_host()
         host: str = self._get_raw_host()  # type: ignore[attr-defined]  # private
         if not _known_hosts.has(host, allowed):
@@ -259,14 +264,7 @@ class ASGIRequest(DjangoASGIRequest):
         return extensions.tls(self)
 
 
-def _check_is_djangos() -> bool:
-    """Tell whether no tool has put something of its own in the place of a check."""
-    return (
-        DjangoASGIRequest.get_host is _GET_HOST
-        and django_request.validate_host is _VALIDATE_HOST
-    )
-
-
+# A tool may have put something of its own in the place of a check.
 _DJANGOS = "django.http.request"
 _GET_HOST = unless_patched(DjangoASGIRequest.get_host, _DJANGOS)
 _VALIDATE_HOST = unless_patched(django_request.validate_host, _DJANGOS)

@@ -66,10 +66,10 @@ class Budget:
 
 
 BUDGETS = {
-    "async": Budget("/async/", (), 72, 90),
-    "sync": Budget("/sync/", (), 133, 153),
-    "async, default middleware": Budget("/async/", DEFAULT, 91, 213),
-    "sync, default middleware": Budget("/sync/", DEFAULT, 143, 267),
+    "async": Budget("/async/", (), 72, 88),
+    "sync": Budget("/sync/", (), 131, 149),
+    "async, default middleware": Budget("/async/", DEFAULT, 91, 199),
+    "sync, default middleware": Budget("/sync/", DEFAULT, 141, 251),
 }
 
 

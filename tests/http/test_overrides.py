@@ -8,6 +8,7 @@ from django.core.handlers.asgi import ASGIHandler as DjangoASGIHandler
 from django.core.handlers.base import BaseHandler
 from django.http import FileResponse, HttpResponse
 
+from django_asgi_bridge.asgi import Application
 from django_asgi_bridge.http.handler import ASGIHandler
 from tests.http.exchanges import Ledger, Wire, site
 
@@ -65,6 +66,37 @@ async def test_tool_is_called_that_came_after_the_first_request(
         wire = await Wire().serve(handler)
 
     assert calls == [step]
+    assert wire.body == b"x"
+
+
+async def test_tool_that_watches_atomic_views_sees_every_view(monkeypatch):
+    """Sentry does; without a tool the method is called only where it has to do."""
+    calls = []
+    original = BaseHandler.make_view_atomic
+
+    def make_view_atomic(self, view):
+        calls.append(view)
+        return original(self, view)
+
+    with site(view) as handler:
+        await Wire().serve(handler)
+        monkeypatch.setattr(BaseHandler, "make_view_atomic", make_view_atomic)
+        wire = await Wire().serve(handler)
+
+    assert calls == [view]
+    assert wire.body == b"x"
+
+
+async def test_application_calls_a_handler_with_a_call_of_its_own():
+    """What a project's handler does around a request is done."""
+    calls = []
+    own = counted(ASGIHandler.__call__, calls)
+    handler_class = type("Own", (ASGIHandler,), {"__call__": own})
+
+    with site(view, handler_class=handler_class) as handler:
+        wire = await Wire().serve(Application(handler, {}))
+
+    assert calls == ["__call__"]
     assert wire.body == b"x"
 
 
