@@ -5,7 +5,7 @@ Specification: ASGI HTTP 2.5, "HTTP connection scope"; RFC 9110 section 5.
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from django.core.exceptions import BadRequest
@@ -20,7 +20,6 @@ from django_asgi_bridge.conf import read_setting
 from django_asgi_bridge.http import extensions
 from django_asgi_bridge.http.body import IncomingBody, has_header
 from django_asgi_bridge.http.hooks import unless_patched
-from django_asgi_bridge.http.hosts import KnownHosts
 from django_asgi_bridge.http.place import mounted_path
 from django_asgi_bridge.protocol.multipart import FormEdges
 from django_asgi_bridge.protocol.request import (
@@ -40,6 +39,12 @@ _MAX_CONTENT_TYPE = 10_000
 
 _NOBODY = (None, None)
 """The client of a server that names none, as behind a Unix socket."""
+
+_MAX_HOSTS = 256
+"""Hosts that are remembered. A client may send as many as a ``*`` allows."""
+
+_MAX_HOST = 261
+"""Characters of one of them: a name of 253 (RFC 1035) with a port and dots."""
 
 
 class ASGIRequest(DjangoASGIRequest):
@@ -269,7 +274,43 @@ _DJANGOS = "django.http.request"
 _GET_HOST = unless_patched(DjangoASGIRequest.get_host, _DJANGOS)
 _VALIDATE_HOST = unless_patched(django_request.validate_host, _DJANGOS)
 
-_known_hosts = KnownHosts()
+
+class _KnownHosts:
+    """The hosts that passed Django's check by the last value of ``ALLOWED_HOSTS``.
+
+    Nothing else decides on them. Django's check takes a regular expression and some
+    calls for each pattern, and its CommonMiddleware asks at each request. Hosts that
+    did not pass are Django's to judge, each time.
+    """
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        # In one piece: threads that look at it see what belongs together.
+        self._known: tuple[Sequence[str], set[str]] = ((), set())
+
+    def has(self, host: str, allowed: Sequence[str]) -> bool:
+        """Tell whether ``host`` passed before, when ``allowed`` was the same."""
+        patterns, hosts = self._known
+        return host in hosts and patterns == allowed
+
+    def add(self, host: str, allowed: Sequence[str]) -> None:
+        """Remember a host that passed.
+
+        Args:
+            allowed: what the check was made by, and what is not changed any more.
+        """
+        if len(host) > _MAX_HOST or any(type(each) is not str for each in allowed):
+            # Objects in the place of patterns may change their mind.
+            return
+        patterns, hosts = self._known
+        if patterns != allowed or len(hosts) >= _MAX_HOSTS:
+            self._known = (allowed, {host})
+        else:
+            hosts.add(host)
+
+
+_known_hosts = _KnownHosts()
 
 
 class _Watched:

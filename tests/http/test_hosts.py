@@ -5,15 +5,14 @@ from django.core.exceptions import DisallowedHost
 from django.http import request as django_request
 from django.test import override_settings
 
-from django_asgi_bridge.http import hosts, request
-from django_asgi_bridge.http.hosts import KnownHosts
+from django_asgi_bridge.http import request
 from django_asgi_bridge.http.request import ASGIRequest
 
 
 @pytest.fixture(autouse=True)
 def known(monkeypatch):
     """Begin with no known host, and leave none of the test's behind."""
-    known = KnownHosts()
+    known = request._KnownHosts()
     monkeypatch.setattr(request, "_known_hosts", known)
     return known
 
@@ -127,12 +126,12 @@ def test_check_that_a_tool_replaced_is_asked_each_time(name, monkeypatch):
 @override_settings(ALLOWED_HOSTS=["*"])
 def test_few_and_short_hosts_are_remembered(known):
     """Nobody fills the memory with hosts, and all of them pass."""
-    names = [f"h{i}.example" for i in range(3 * hosts.MAX_KNOWN)]
+    names = [f"h{i}.example" for i in range(3 * request._MAX_HOSTS)]
     long = ".".join(["a" * 60] * 5)
 
     assert [host_of(each) for each in [*names, long]] == [*names, long]
     assert not known.has(long, ["*"])
-    assert sum(known.has(each, ["*"]) for each in names) <= hosts.MAX_KNOWN
+    assert sum(known.has(each, ["*"]) for each in names) <= request._MAX_HOSTS
     assert known.has(names[-1], ["*"])
 
 
