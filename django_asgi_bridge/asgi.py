@@ -13,7 +13,7 @@ from django_asgi_bridge.conf import django_settings, get_config
 from django_asgi_bridge.http.handler import ASGIHandler
 from django_asgi_bridge.http.look import look_at
 from django_asgi_bridge.lifespan import Lifespan
-from django_asgi_bridge.threads import detached_here, get_pool
+from django_asgi_bridge.threads import detached_here, get_pool, tail_call
 from django_asgi_bridge.types import App, Receive, Scope, Send
 
 __all__ = ("Application", "get_asgi_application")
@@ -55,7 +55,8 @@ class Application:
             web = Mounts(mounts, serve_own, lifespan=self.lifespan)
             self._by_type |= {"http": web, "websocket": web}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    @tail_call
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[Any]:
         """Serve one connection, or the lifespan of the process.
 
         Raises:
@@ -63,7 +64,7 @@ class Application:
                 that for "not supported".
         """
         serve = self._by_type.get(scope["type"], self.handler)
-        await serve(scope, receive, send)
+        return serve(scope, receive, send)
 
     def _serve_socket(
         self, scope: Scope, receive: Receive, send: Send

@@ -1,7 +1,9 @@
 """The base of ASGI middleware; the interface is that of ``channels.middleware``."""
 
+from collections.abc import Awaitable
 from typing import Any
 
+from django_asgi_bridge.threads import tail_call
 from django_asgi_bridge.types import App, Receive, Scope, Send
 
 __all__ = ("BaseMiddleware",)
@@ -20,6 +22,7 @@ class BaseMiddleware:
     def __init__(self, inner: App) -> None:
         self.inner = inner
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
+    @tail_call
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[Any]:
         """Call the application with a copy of the scope."""
-        return await self.inner(dict(scope), receive, send)
+        return self.inner(dict(scope), receive, send)

@@ -2,7 +2,7 @@
 
 import datetime
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Awaitable, Mapping, MutableMapping
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -16,7 +16,7 @@ from django.utils.http import http_date
 
 from django_asgi_bridge.conf import django_settings
 from django_asgi_bridge.db import database_sync_to_async
-from django_asgi_bridge.threads import ensured_lease
+from django_asgi_bridge.threads import ensured_lease, raising, tail_call
 from django_asgi_bridge.types import App, Receive, Scope, Send
 
 __all__ = (
@@ -41,19 +41,22 @@ class CookieMiddleware:
     def __init__(self, inner: App) -> None:
         self.inner = inner
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
+    @tail_call
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[Any]:
         """Call the application with the cookies.
 
         Raises:
             ValueError: the scope has no headers.
         """
         if "headers" not in scope:
-            raise ValueError(
-                "CookieMiddleware was passed a scope that did not have a headers key "
-                "(make sure it is only passed HTTP or WebSocket connections)"
+            return raising(
+                ValueError(
+                    "CookieMiddleware was passed a scope that did not have a headers "
+                    "key (make sure it is only passed HTTP or WebSocket connections)"
+                )
             )
         cookies = read_cookies(scope)
-        return await self.inner({**scope, "cookies": cookies}, receive, send)
+        return self.inner({**scope, "cookies": cookies}, receive, send)
 
     @classmethod
     def set_cookie(

@@ -1,15 +1,16 @@
 """The two base classes of all consumers."""
 
 import functools
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
-from django_asgi_bridge.consumer.connection import Connection
+from django_asgi_bridge.consumer.connection import Connection, serve
 from django_asgi_bridge.consumer.names import get_handler_name
 from django_asgi_bridge.db import database_sync_to_async
 from django_asgi_bridge.exceptions import StopConsumer
 from django_asgi_bridge.sockets import Bounds, Dropped
+from django_asgi_bridge.threads import tail_call
 from django_asgi_bridge.types import Message, Receive, Scope, Send
 
 __all__ = ("AsyncConsumer", "SyncConsumer")
@@ -53,12 +54,15 @@ class AsyncConsumer:
     base_send: Any
     connection: Connection
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    @tail_call
+    def __call__(
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> Coroutine[Any, Any, None]:
         """Serve one connection: an instance is an ASGI application for one scope."""
-        self.scope = scope
-        await Connection(self, scope, receive, send).run()
+        return serve(lambda: self, scope, receive, send)
 
-    async def dispatch(self, message: Message) -> None:
+    @tail_call
+    def dispatch(self, message: Message) -> Coroutine[Any, Any, None]:
         """Call the handler of an event.
 
         Raises:
@@ -67,9 +71,10 @@ class AsyncConsumer:
         handler = getattr(self, get_handler_name(message), None)
         if handler is None:
             raise ValueError(f"No handler for message type {message['type']}")
-        await handler(message)
+        return handler(message)  # type: ignore[no-any-return] # a coroutine method
 
-    async def send(self, message: Mapping[str, Any]) -> None:
+    @tail_call
+    def send(self, message: Mapping[str, Any]) -> Coroutine[Any, Any, None]:
         """Send an event to the client; waits while the client reads slowly.
 
         After the client has left nothing is sent and nothing is raised.
@@ -77,7 +82,7 @@ class AsyncConsumer:
         Raises:
             SocketStateError: the event may not be sent now.
         """
-        await self.base_send(message)
+        return self.base_send(message)  # type: ignore[no-any-return] # a coroutine
 
     @classmethod
     def as_asgi(cls, **initkwargs: Any) -> Any:
@@ -88,15 +93,15 @@ class AsyncConsumer:
         Args:
             initkwargs: what the class is called with.
         """
+        make = functools.partial(cls, **initkwargs)
 
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            consumer = cls(**initkwargs)
-            if cls.__call__ is AsyncConsumer.__call__:
-                # What it does, without the memory of one more call that waits.
-                consumer.scope = scope
-                await Connection(consumer, scope, receive, send).run()
-            else:
-                await consumer(scope, receive, send)
+        @tail_call
+        def app(
+            scope: Scope, receive: Receive, send: Send
+        ) -> Coroutine[Any, Any, None]:
+            is_own = cls.__call__ is AsyncConsumer.__call__
+            # The second way takes the memory of one more call that waits.
+            return (serve if is_own else _call)(make, scope, receive, send)
 
         described: Any = app
         described.consumer_class = cls
@@ -171,6 +176,12 @@ class AsyncConsumer:
     async def bridge_end(self, message: Message) -> None:
         """End a consumer that no client is behind, when its worker stops."""
         raise StopConsumer
+
+
+async def _call(
+    make: Callable[[], AsyncConsumer], scope: Scope, receive: Receive, send: Send
+) -> None:
+    await make()(scope, receive, send)
 
 
 class SyncConsumer(AsyncConsumer):

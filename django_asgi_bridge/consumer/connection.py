@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from django_asgi_bridge import consumer as package
@@ -27,7 +28,7 @@ from django_asgi_bridge.sockets.refusal import busy
 from django_asgi_bridge.threads import call_async
 from django_asgi_bridge.types import Message, Receive, Scope, Send
 
-__all__ = ("Connection",)
+__all__ = ("Connection", "serve")
 
 logger = logging.getLogger("django.request")
 
@@ -36,44 +37,68 @@ _INTERNAL_ERROR = 1011
 _RESTART = 1012
 
 
+async def serve(
+    make: Callable[[], Consumer], scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Serve a connection to its end, by the consumer that ``make`` returns.
+
+    Raises:
+        Exception: what a handler raised, after clean-up.
+    """
+    consumer = make()
+    consumer.scope = scope
+    connection = Connection(consumer, scope, receive)
+    loop = connection.loop
+    try:
+        await connection.open(send)
+        try:
+            loop.begin()
+            while (waited := await loop.until_idle()) is not None:
+                # Here an idle connection waits: each further call would take
+                # memory of each of them.
+                try:
+                    loop.note(await waited)
+                except BaseException as error:
+                    if not await loop.takes_failure(error):
+                        raise
+            await loop.finish()
+        except StopConsumer:
+            if connection.inbox.error is None:
+                return
+        if connection.inbox.error is not None:
+            raise connection.inbox.error
+    except BaseException as error:
+        if not await connection.survives(error):
+            raise
+    finally:
+        await connection.close()
+
+
 class Connection:
-    """Runs a consumer; made anew for each scope.
+    """What one consumer has of its connection; made anew for each scope.
 
     Args:
         consumer: whose handlers are called.
         scope: the connection's.
         receive: the server's.
-        send: the server's.
 
     Attributes:
         inbox: what waits for the consumer.
+        loop: runs the handlers, until the end.
     """
 
-    __slots__ = (
-        "_consumer",
-        "_handling",
-        "_layer",
-        "_loop",
-        "_puller",
-        "_reader",
-        "_scope",
-        "_send",
-        "inbox",
-    )
+    __slots__ = ("_consumer", "_layer", "_puller", "_scope", "inbox", "loop")
 
-    def __init__(
-        self, consumer: Consumer, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    def __init__(self, consumer: Consumer, scope: Scope, receive: Receive) -> None:
         self._consumer = consumer
         self._scope = scope
-        self._send = send
         bounds = consumer.bounds
         needs_key = "latest_by_key" in (bounds.client_overflow, bounds.layer_overflow)
-        self.inbox = Inbox(bounds, consumer.overflow_key if needs_key else None)
-        self._handling = Handling(consumer, self.inbox)
+        inbox = Inbox(bounds, consumer.overflow_key if needs_key else None)
         is_ahead = scope.get("type") != "channel"
-        self._reader = Reader(receive, self.inbox, is_ahead=is_ahead)
-        self._loop = HandlerLoop(self._handling, self.inbox, self._reader)
+        reader = Reader(receive, inbox, is_ahead=is_ahead)
+        self.inbox = inbox
+        self.loop = HandlerLoop(Handling(consumer, inbox), inbox, reader)
         self._layer: Any = None
         self._puller: asyncio.Task[None] | None = None
 
@@ -83,68 +108,31 @@ class Connection:
         socket = self.inbox.socket
         return SocketState.CLOSED if socket is None else socket.state
 
-    async def run(self) -> None:
-        """Serve the connection to its end.
-
-        Raises:
-            Exception: what a handler raised, after clean-up.
-        """
-        loop, inbox = self._loop, self.inbox
-        try:
-            await self._open()
-            try:
-                loop.begin()
-                while (waited := await loop.until_idle()) is not None:
-                    # Here an idle connection waits: each further call would take
-                    # memory of each of them.
-                    try:
-                        loop.note(await waited)
-                    except BaseException as error:
-                        await loop.note_failure(error)
-                await loop.finish()
-            except StopConsumer:
-                if inbox.error is None:
-                    return
-            if inbox.error is not None:
-                raise inbox.error
-        except asyncio.CancelledError:
-            if loop.takes_cancel():
-                # A sync handler outlasted its client: nobody waits for it any more.
-                await self._end(inbox.end or _disconnect(_RESTART))
-                return
-            await self._end_in_time(_RESTART)
-            raise
-        except Exception as error:
-            is_asked = self.socket_state is SocketState.CONNECTING
-            if isinstance(error, PoolBusy) and is_asked:
-                await self._refuse(error)
-                return
-            # Its leaving is seen while the consumer cleans up.
-            self._reader.start()
-            await self._fail(error)
-            raise
-        finally:
-            await self._close()
-
     # The beginning.
 
-    async def _open(self) -> None:
+    async def open(self, send: Send) -> None:
+        """Give the consumer what it sends with, and its channel.
+
+        Args:
+            send: the server's.
+        """
         consumer, inbox = self._consumer, self.inbox
         consumer.connection = self
         is_strict = django_settings.DEBUG
-        send: Any = self._send_checked if is_strict else self._send_while_connected
         if self._scope.get("type") == "websocket":
             socket = inbox.socket = Socket(
-                self._send,
+                send,
                 consumer.bounds,
                 owner=inbox,
-                context=self._handling.context,
+                context=self.loop.handling.context,
                 is_strict=is_strict,
             )
-            send = SyncSend(socket) if consumer._sync else socket.send
-        elif consumer._sync:
-            send = functools.partial(call_async, send)
-        consumer.base_send = send
+            consumer.base_send = SyncSend(socket) if consumer._sync else socket.send
+        else:
+            do_send = self._send_checked if is_strict else self._send_while_connected
+            own = functools.partial(do_send, send)
+            is_sync = consumer._sync
+            consumer.base_send = functools.partial(call_async, own) if is_sync else own
         await self._open_channel()
 
     async def _open_channel(self) -> None:
@@ -165,15 +153,15 @@ class Connection:
             consumer.channel_name = await layer.new_channel()
             self._puller = asyncio.get_running_loop().create_task(self._pull(layer))
 
-    async def _send_while_connected(self, message: Message) -> None:
+    async def _send_while_connected(self, send: Send, message: Message) -> None:
         """Send an event of a connection that is no WebSocket, unless nobody reads."""
         if not self.inbox.is_disconnected:
-            await self._send(message)
+            await send(message)
 
-    async def _send_checked(self, message: Message) -> None:
+    async def _send_checked(self, send: Send, message: Message) -> None:
         """Refuse what ASGI forbids, then send; under ``DEBUG``."""
         check_message(message)
-        await self._send_while_connected(message)
+        await self._send_while_connected(send, message)
 
     # A layer of somebody else's.
 
@@ -200,6 +188,26 @@ class Connection:
 
     # The end.
 
+    async def survives(self, error: BaseException) -> bool:
+        """Do what an error asks for; tell whether it ends here."""
+        loop, inbox = self.loop, self.inbox
+        if isinstance(error, asyncio.CancelledError):
+            if not loop.takes_cancel():
+                await self._end_in_time(_RESTART)
+                return False
+            # A sync handler outlasted its client: nobody waits for it any more.
+            await self._end(inbox.end or _disconnect(_RESTART))
+            return True
+        if not isinstance(error, Exception):
+            return False
+        if isinstance(error, PoolBusy) and self.socket_state is SocketState.CONNECTING:
+            await self._refuse(error)
+            return True
+        # Its leaving is seen while the consumer cleans up.
+        loop.reader.start()
+        await self._fail(error)
+        return False
+
     async def _refuse(self, error: PoolBusy) -> None:
         """Answer a handshake for which no worker came free."""
         socket = self.inbox.socket
@@ -212,7 +220,7 @@ class Connection:
 
     async def _fail(self, error: Exception) -> None:
         """Log what a handler raised, close with 1011 and let the consumer clean up."""
-        kind, socket = self._handling.message_type, self.inbox.socket
+        kind, socket = self.loop.handling.message_type, self.inbox.socket
         url_route = self._scope.get("url_route")
         logger.error(
             "%s raised %s: path %r, route %r, user %s, message %r",
@@ -259,7 +267,7 @@ class Connection:
         A layer of somebody else knows of the consumer's end only what it is told.
         """
         await self._end(message)
-        if self._puller is None or self._handling.message_type is None:
+        if self._puller is None or self.loop.handling.message_type is None:
             return
         try:
             await self._consumer._leave_groups()
@@ -273,15 +281,15 @@ class Connection:
         self.inbox.is_disconnected = True
         if self.inbox.socket is not None:
             self.inbox.socket.client_left()
-            await self._handling.end(message)
+            await self.loop.handling.end(message)
 
-    async def _close(self) -> None:
+    async def close(self) -> None:
         """Give back everything the connection had, also if that is cancelled."""
         self.inbox.watcher = None
-        self._handling.close()
+        self.loop.handling.close()
         if self._layer is not None:
             self._layer.close_mailbox(self._consumer.channel_name)
-        both = (self._reader.task, self._puller)
+        both = (self.loop.reader.task, self._puller)
         tasks = [each for each in both if each is not None]
         for task in tasks:
             task.cancel()
@@ -293,8 +301,18 @@ class Connection:
                 if self.inbox.socket is not None:
                     await self.inbox.socket.close()
             finally:
-                self._loop.drop_all()
+                self.loop.drop_all()
                 self.inbox.drop_all()
+                self._let_go()
+
+    def _let_go(self) -> None:
+        """Keep nothing that refers back to this.
+
+        So what the server has of the connection goes at once, and not when the
+        garbage collector looks at everything.
+        """
+        # A consumer may be kept longer than its connection, by its user.
+        del self._consumer, self.loop
 
 
 def _disconnect(code: int) -> Message:

@@ -22,6 +22,7 @@ class Consumer(Protocol):
     channel_layer: Any
     channel_name: str
     base_send: Any
+    scope: Any
     connection: Any
 
     def dispatch(self, message: Message) -> Awaitable[None]:

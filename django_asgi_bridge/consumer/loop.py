@@ -34,6 +34,10 @@ class HandlerLoop:
         handling: calls the handlers.
         inbox: where the messages wait.
         reader: of the server's events.
+
+    Attributes:
+        handling: calls the handlers.
+        reader: of the server's events.
     """
 
     __slots__ = (
@@ -42,7 +46,6 @@ class HandlerLoop:
         "_error",
         "_event",
         "_handled",
-        "_handling",
         "_homeless",
         "_inbox",
         "_is_fetched",
@@ -50,17 +53,18 @@ class HandlerLoop:
         "_is_left",
         "_is_reading",
         "_message",
-        "_reader",
         "_rest",
         "_task",
         "_waiter",
         "_worker",
+        "handling",
+        "reader",
     )
 
     def __init__(self, handling: Handling, inbox: Inbox, reader: Reader) -> None:
-        self._handling = handling
+        self.handling = handling
         self._inbox = inbox
-        self._reader = reader
+        self.reader = reader
         self._task = asyncio.current_task()
         self._worker: HandlerWorker
         # What the own task waits for while there is a reader.
@@ -86,7 +90,7 @@ class HandlerLoop:
 
     def takes_cancel(self) -> bool:
         """Tell whether a cancellation was only that of a handler, by the grace time."""
-        return self._is_left or self._handling.takes_cancel()
+        return self._is_left or self.handling.takes_cancel()
 
     def note_news(self) -> None:
         """Do something about news that nobody waits for; the inbox calls it."""
@@ -123,7 +127,8 @@ class HandlerLoop:
         return True
 
     def drop_all(self) -> None:
-        """Count what was taken and never came to its handler."""
+        """Count what was taken and never came to its handler; forget the task."""
+        self._task = None
         frames = (self._message, self._homeless)
         lost = sum(each is not None for each in frames)
         if lost or self._event is not None:
@@ -131,7 +136,7 @@ class HandlerLoop:
 
     def begin(self) -> None:
         """Take what is there, or comes, from here on."""
-        handling = self._handling
+        handling = self.handling
         self._worker = handling.context.run(
             handling.new_worker, is_handshake=self._inbox.socket is not None
         )
@@ -144,14 +149,14 @@ class HandlerLoop:
 
         Returns:
             What the caller is to wait for, the server's next event or news of any
-            kind. It is to tell ``note()`` or ``note_failure()`` what came of it.
+            kind. It is to tell ``note()`` or ``takes_failure()`` what came of it.
             None when nothing matters any more.
 
         Raises:
             StopConsumer: a handler says that it is over.
             Exception: what a handler raised.
         """
-        inbox, reader, handling = self._inbox, self._reader, self._handling
+        inbox, reader, handling = self._inbox, self.reader, self.handling
         while True:
             if self._rest is not None:
                 self._dismiss()
@@ -187,31 +192,28 @@ class HandlerLoop:
         if message is None:
             return
         self._is_idle = self._aside is None
-        if not self._reader.hands_on(message) and not self._reader.offer(message):
+        if not self.reader.hands_on(message) and not self.reader.offer(message):
             self._homeless = message
         self._is_idle = False
 
-    async def note_failure(self, error: BaseException) -> None:
-        """Take what came instead of it.
-
-        Raises:
-            BaseException: it is a cancellation of the connection, or of the process.
-        """
+    async def takes_failure(self, error: BaseException) -> bool:
+        """Take what came instead of it, unless the connection or the process ends."""
         self._is_reading = False
         self._dismiss()
         if self._waiter is not None:
             self._waiter = None
-            raise error
+            return False
         if isinstance(error, asyncio.CancelledError):
             if self._was_fetched():
-                return
+                return True
             if is_being_cancelled():
                 await self._stop_aside()
-                raise error
+                return False
             # The server's own receive() was: nothing will come any more.
         elif not isinstance(error, Exception):
-            raise error
+            return False
         self._inbox.fail(error)
+        return True
 
     def _has_work(self) -> bool:
         is_handed = self._message is not None or self._event is not None
@@ -225,14 +227,14 @@ class HandlerLoop:
         else:
             message, self._event = self._event, None
         if message is None or self._inbox.has_news:
-            return self._handling.handle_waiting(self._worker, message)
-        return self._handling.handle(self._worker, message)
+            return self.handling.handle_waiting(self._worker, message)
+        return self.handling.handle(self._worker, message)
 
     async def finish(self) -> None:
         """Run handlers beside each other, if they may, and the one for the end."""
-        handling, inbox = self._handling, self._inbox
+        handling, inbox = self.handling, self._inbox
         if inbox.end is None:
-            self._reader.start(for_good=True)
+            self.reader.start(for_good=True)
             await handle_beside_each_other(handling)
         if inbox.end is not None:
             last = handling.handle_last(self._worker, inbox.end)
@@ -241,14 +243,15 @@ class HandlerLoop:
     async def _find_room(self) -> None:
         """Wait until a frame that the inbox had no room for may enter it."""
         frame = self._homeless
-        if frame is None or self._reader.offer(frame):
+        if frame is None or self.reader.offer(frame):
             self._homeless = None
             return
         self._is_reading = True
         try:
             await self._inbox.wait_for_room()
         except asyncio.CancelledError as error:
-            await self.note_failure(error)
+            if not await self.takes_failure(error):
+                raise
         finally:
             self._is_reading = False
 
@@ -290,7 +293,7 @@ class HandlerLoop:
 
     async def _handle_aside(self) -> bool:
         """Handle what is there; tell whether to wait for more."""
-        handling, inbox, worker = self._handling, self._inbox, self._worker
+        handling, inbox, worker = self.handling, self._inbox, self._worker
         worker.task = self._aside
         try:
             while self._has_work():

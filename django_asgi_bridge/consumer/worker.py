@@ -79,3 +79,5 @@ class HandlerWorker:
     def close(self) -> None:
         """Let what outlives the handlers have a worker for each call alone."""
         self._lease.is_closed = True
+        # It refers to the connection.
+        self.task = None

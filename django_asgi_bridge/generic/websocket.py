@@ -6,7 +6,7 @@ decide stands in ``rules``; here are the shells, with and without ``await``.
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from typing import Any, Literal
 
 from django.core.exceptions import PermissionDenied
@@ -22,7 +22,7 @@ from django_asgi_bridge.exceptions import (
 )
 from django_asgi_bridge.generic import rules
 from django_asgi_bridge.generic.groups import join_groups, leave_groups
-from django_asgi_bridge.threads import call_async
+from django_asgi_bridge.threads import call_async, tail_call
 from django_asgi_bridge.types import Message
 
 __all__ = (
@@ -110,25 +110,26 @@ class AsyncWebsocketConsumer(AsyncConsumer):
         ):
             await super().send(event)
 
-    async def websocket_receive(self, message: Message) -> None:
+    @tail_call
+    def websocket_receive(self, message: Message) -> Coroutine[Any, Any, None]:
         """Call ``receive()`` with what the frame holds."""
         text = message.get("text")
         if text is not None:
-            await self.receive(text_data=text)
-        else:
-            await self.receive(bytes_data=message.get("bytes"))
+            return self.receive(text_data=text)
+        return self.receive(bytes_data=message.get("bytes"))
 
     async def receive(
         self, text_data: str | None = None, bytes_data: bytes | None = None
     ) -> None:
         """Handle a frame; does nothing unless overridden."""
 
-    async def send(  # type: ignore[override] # as Channels
+    @tail_call
+    def send(  # type: ignore[override] # as Channels
         self,
         text_data: str | None = None,
         bytes_data: bytes | None = None,
         close: bool | int = False,
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """Send a frame, and close afterwards if asked to.
 
         Args:
@@ -137,9 +138,14 @@ class AsyncWebsocketConsumer(AsyncConsumer):
         Raises:
             ValueError: neither text nor bytes are given.
         """
-        await super().send(rules.frame_event(text_data, bytes_data))
-        if close:
-            await self.close(close)
+        sending = super().send(rules.frame_event(text_data, bytes_data))
+        return self._close_after(sending, close) if close else sending
+
+    async def _close_after(
+        self, sending: Coroutine[Any, Any, None], code: bool | int
+    ) -> None:
+        await sending
+        await self.close(code)
 
     async def close(
         self, code: int | bool | None = None, reason: str | None = None

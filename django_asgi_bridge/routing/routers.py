@@ -1,7 +1,7 @@
 """Routers that are put together by hand, as in Channels."""
 
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,7 @@ from django.urls.resolvers import RegexPattern, RoutePattern, URLResolver
 
 from django_asgi_bridge.conf import django_settings, get_config
 from django_asgi_bridge.lifespan import Lifespan, app_hooks, find_hooks
-from django_asgi_bridge.threads import run_apart
+from django_asgi_bridge.threads import raising, run_apart, tail_call
 from django_asgi_bridge.types import App, Receive, Scope, Send
 
 __all__ = (
@@ -59,21 +59,25 @@ class ProtocolTypeRouter:
     def __init__(self, application_mapping: Mapping[str, App]) -> None:
         self.application_mapping = application_mapping
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
+    @tail_call
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[Any]:
         """Serve one scope.
 
         Raises:
             ValueError: no application is for its type.
             KeyError: it has no type.
         """
-        application = self.application_mapping.get(scope["type"])
-        if application is None and scope["type"] == "lifespan":
+        kind: Any = scope.get("type")
+        application = self.application_mapping.get(kind)
+        if application is None and kind == "lifespan":
             application = self._lifespan
         if application is None:
-            raise ValueError(
-                f"No application configured for scope type {scope['type']!r}"
+            return raising(
+                ValueError(f"No application configured for scope type {kind!r}")
+                if "type" in scope
+                else KeyError("type")
             )
-        return await application(scope, receive, send)
+        return application(scope, receive, send)
 
     @cached_property
     def _lifespan(self) -> App:
@@ -113,7 +117,8 @@ class URLRouter:
         self.routes = routes if isinstance(routes, list) else list(routes)
         self._patterns = [(_pattern_of(route), route) for route in self.routes]
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
+    @tail_call
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[Any]:
         """Serve one connection.
 
         Raises:
@@ -121,7 +126,23 @@ class URLRouter:
             Resolver404: no route matches and this is an inner router: the outer one
                 goes on with its next route.
         """
-        found = self._find(scope)
+        try:
+            found = self._find(scope)
+        except Exception as error:
+            return raising(error)
+        if found is not None and hasattr(found[0], "consumer_class"):
+            # It is no router, which might know no route.
+            return found[0](found[1], receive, send)
+        return self._try_each(scope, receive, send, found)
+
+    async def _try_each(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        found: tuple[App, Scope, int] | None,
+    ) -> Any:
+        """Serve by the first application that does not say that it knows no route."""
         while found is not None:
             callback, inner, following = found
             # What is left here is kept as long as the connection lives.

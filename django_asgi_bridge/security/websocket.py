@@ -7,7 +7,7 @@ Channels' names keep Channels' rules; ``SameOriginValidator`` is what
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any
 from urllib.parse import ParseResult, urlparse
 
@@ -17,6 +17,7 @@ from django.utils.http import is_same_domain
 
 from django_asgi_bridge.conf import django_settings
 from django_asgi_bridge.sockets.refusal import refuse
+from django_asgi_bridge.threads import raising, tail_call
 from django_asgi_bridge.types import App, Receive, Scope, Send
 
 __all__ = (
@@ -46,22 +47,25 @@ class OriginValidator:
         self.application = application
         self.allowed_origins = allowed_origins
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
+    @tail_call
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[Any]:
         """Serve a connection, or refuse it.
 
         Raises:
             ValueError: the scope is no WebSocket's.
         """
         if scope["type"] != "websocket":
-            raise ValueError(
-                "You cannot use OriginValidator on a non-WebSocket connection"
+            return raising(
+                ValueError(
+                    "You cannot use OriginValidator on a non-WebSocket connection"
+                )
             )
         origins = _values(scope, b"origin")
         # Two of them can only be an attempt to be read in two ways.
         origin = _parse(origins[0]) if len(origins) == 1 else None
         if len(origins) < 2 and self.valid_origin(origin):
-            return await self.application(scope, receive, send)
-        return await WebsocketDenier()(scope, receive, send)
+            return self.application(scope, receive, send)
+        return WebsocketDenier()(scope, receive, send)
 
     def valid_origin(self, parsed_origin: ParseResult | None) -> bool:
         """Tell whether an origin, or none, is allowed."""
@@ -138,11 +142,12 @@ class SameOriginValidator:
         self.allowed = tuple(allowed)
         self._parsed = tuple(_site(urlparse(each.lower())) for each in self.allowed)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
+    @tail_call
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[Any]:
         """Serve a connection, or refuse it."""
         if not self.admits(scope):
-            return await refuse(scope, receive, send)
-        return await self.application(scope, receive, send)
+            return refuse(scope, receive, send)
+        return self.application(scope, receive, send)
 
     def admits(self, scope: Scope) -> bool:
         """Tell whether a handshake may go on; log why if not."""

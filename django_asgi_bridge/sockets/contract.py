@@ -5,7 +5,7 @@ from typing import Protocol
 
 from django_asgi_bridge.types import Message
 
-__all__ = ("OwnSend", "SocketOwner", "Watcher")
+__all__ = ("NOBODY", "OwnSend", "SocketOwner", "Watcher")
 
 
 OwnSend = tuple[int, Message, "asyncio.Future[None]"]
@@ -20,6 +20,18 @@ class SocketOwner(Protocol):
 
     def stop(self, code: int, reason: str) -> None:
         """Note that a full outbox or a failed send has ended the connection."""
+
+
+class _Nobody:
+    def note_loss(self) -> None:
+        pass
+
+    def stop(self, code: int, reason: str) -> None:
+        pass
+
+
+NOBODY: SocketOwner = _Nobody()
+"""Whom a socket tells when its connection is over."""
 
 
 class Watcher(Protocol):

@@ -368,7 +368,8 @@ class Inbox:
         return count
 
     def drop_all(self) -> None:
-        """Drop whatever waits, at the end; it is counted."""
+        """Drop whatever waits, at the end, and count it; forget who refers to this."""
+        self.refuses = self.on_end = self.watcher = self._key_of = self.error = None
         self.drop_frames()
         with _lock:
             self._events.drop_all()
@@ -376,8 +377,7 @@ class Inbox:
     def wake(self) -> None:
         """Let one waiter look at the queues, or whoever watches them."""
         while self.waiters:
-            waiter, *rest = self.waiters
-            self.waiters = tuple(rest)
+            waiter, self.waiters = self.waiters[0], self.waiters[1:]
             if not waiter.done():
                 waiter.set_result(None)
                 return

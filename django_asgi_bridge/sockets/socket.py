@@ -18,13 +18,10 @@ from django_asgi_bridge.protocol.overflow import (
     Overflow,
     make_queue,
 )
-from django_asgi_bridge.protocol.websocket import (
-    SocketState,
-    after,
-)
+from django_asgi_bridge.protocol.websocket import SocketState, after
 from django_asgi_bridge.sockets.bounds import Bounds
 from django_asgi_bridge.sockets.content import check_content
-from django_asgi_bridge.sockets.contract import OwnSend, SocketOwner
+from django_asgi_bridge.sockets.contract import NOBODY, OwnSend, SocketOwner
 from django_asgi_bridge.threads import start_task
 from django_asgi_bridge.types import Message, Send
 
@@ -86,11 +83,11 @@ class Socket:
     ) -> None:
         self._send = send
         self._loop = asyncio.get_running_loop()
-        self._context = context or contextvars.copy_context()
+        self._context = contextvars.copy_context() if context is None else context
         self._bounds = bounds
         # Made when a frame has to wait: in most connections none does.
         self._outbox: BoundedQueue[Message] = EMPTY
-        self._owner = owner
+        self._owner: SocketOwner = owner
         self.is_strict = is_strict
         self.state = SocketState.CONNECTING
         # Own sends that wait for their turn: the frames that go first, and who waits.
@@ -327,6 +324,8 @@ class Socket:
                 writer.cancel()
         if writer is not None:
             await asyncio.wait([writer])
+        # It refers to this.
+        self._owner = NOBODY
 
     def _lose(self, error: BaseException) -> None:
         """Take a failed send for what it is: the client is gone."""

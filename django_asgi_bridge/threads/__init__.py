@@ -12,6 +12,11 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django_asgi_bridge.conf import get_config
 from django_asgi_bridge.threads import connections
 from django_asgi_bridge.threads.cancellation import Postponed, ended
+from django_asgi_bridge.threads.coroutines import (
+    raising,
+    start_task,
+    tail_call,
+)
 from django_asgi_bridge.threads.driver import detached_here, detached_tasks, drive
 from django_asgi_bridge.threads.jobs import was_left
 from django_asgi_bridge.threads.lease import (
@@ -21,7 +26,6 @@ from django_asgi_bridge.threads.lease import (
     lease_of_context,
 )
 from django_asgi_bridge.threads.pool import PoolStats, WorkerPool
-from django_asgi_bridge.threads.tasks import start_task
 from django_asgi_bridge.threads.worker import PINS_CURSOR, PINS_NOTHING, PINS_STATE
 
 __all__ = (
@@ -43,9 +47,11 @@ __all__ = (
     "lease_of_context",
     "new_handler_lease",
     "new_lease",
+    "raising",
     "run_apart",
     "run_sync",
     "start_task",
+    "tail_call",
     "was_left",
 )
 

@@ -131,14 +131,20 @@ def imported(node: ast.ImportFrom) -> set[str]:
 def signature(node: ast.stmt, home: ast.Module) -> str:
     """Return a definition without its body."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        prefix = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
         marks = [ast.unparse(each) for each in node.decorator_list]
+        # For its callers it is a coroutine function.
+        is_tail = "tail_call" in marks
+        is_async = isinstance(node, ast.AsyncFunctionDef) or is_tail
+        prefix = "async def" if is_async else "def"
         lines = [
             f"@{mark}"
             for mark in marks
             if mark in {"cached_property", "classmethod", "property"}
         ]
         returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+        if is_tail and isinstance(node.returns, ast.Subscript):
+            inner = ast.unparse(node.returns.slice).strip("()")
+            returns = f" -> {inner.rpartition(', ')[2]}"
         return "\n".join([*lines, wrapped(prefix, node, returns)])
     if isinstance(node, ast.ClassDef):
         bases = ", ".join(ast.unparse(each) for each in node.bases)

@@ -15,6 +15,8 @@ from django_asgi_bridge.routing import (
     URLRouter,
     get_default_application,
 )
+from django_asgi_bridge.security.websocket import OriginValidator
+from django_asgi_bridge.sessions import CookieMiddleware
 
 pytestmark = pytest.mark.asyncio
 
@@ -49,6 +51,23 @@ async def test_protocol_router_refuses_a_type_it_does_not_know():
         await call(router, type="xyz")
     with pytest.raises(KeyError):
         await router({}, None, None)
+
+
+@pytest.mark.parametrize(
+    "application",
+    [
+        ProtocolTypeRouter({}),
+        URLRouter([]),
+        CookieMiddleware(None),
+        OriginValidator(None, []),
+    ],
+)
+async def test_errors_come_when_the_call_is_awaited(application):
+    """Communicators of asgiref call an application where no error is expected yet."""
+    waiting = application({"type": "xyz"}, None, None)
+
+    with pytest.raises(ValueError):  # noqa: PT011 - each has its own
+        await waiting
 
 
 @pytest.mark.parametrize("has_http", [True, False])
