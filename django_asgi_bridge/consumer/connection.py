@@ -45,15 +45,14 @@ async def serve(
     Raises:
         Exception: what a handler raised, after clean-up.
     """
-    consumer = make()
-    consumer.scope = scope
-    connection = Connection(consumer, scope, receive)
+    connection = Connection(make(), scope, receive)
     loop = connection.loop
     try:
         await connection.open(send)
         try:
             loop.begin()
-            while (waited := await loop.until_idle()) is not None:
+            waited = await loop.until_idle()
+            while waited is not None:
                 # Here an idle connection waits: each further call would take
                 # memory of each of them.
                 try:
@@ -61,6 +60,12 @@ async def serve(
                 except BaseException as error:
                     if not await loop.takes_failure(error):
                         raise
+                work = loop.work_alone()
+                if work is not None:
+                    await work
+                    # What is left here would be kept until the next message.
+                    work = None
+                waited = loop.read_on() or await loop.until_idle()
             await loop.finish()
         except StopConsumer:
             if connection.inbox.error is None:
@@ -91,7 +96,7 @@ class Connection:
 
     def __init__(self, consumer: Consumer, scope: Scope, receive: Receive) -> None:
         self._consumer = consumer
-        self._scope = scope
+        self._scope = consumer.scope = scope
         bounds = consumer.bounds
         needs_key = "latest_by_key" in (bounds.client_overflow, bounds.layer_overflow)
         inbox = Inbox(bounds, consumer.overflow_key if needs_key else None)

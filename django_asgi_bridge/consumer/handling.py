@@ -119,7 +119,9 @@ class Handling:
                 raise
         finally:
             worker.is_running = False
-            worker.release()
+            lease = worker.lease
+            if lease.is_refusable or lease.worker is not None or lease.pending:
+                worker.release()
 
     async def handle_last(self, worker: HandlerWorker, message: Message) -> None:
         """Call the handler of the last message, unless that was done."""

@@ -1,6 +1,5 @@
 """From the type of an event to the name of the method that handles it."""
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,16 +17,23 @@ def get_handler_name(message: Mapping[str, Any]) -> str:
     """
     if "type" not in message:
         raise ValueError("Incoming message has no 'type' attribute")
-    return _name(message["type"])
+    kind = message["type"]
+    return _names.get(kind) or _name(kind)
 
+
+_names: dict[str, str] = {}
 
 # Types come from application code and, through layers, from other processes: the
 # bound keeps a flood of invented ones from growing this.
-@functools.lru_cache(maxsize=1024)
+_MAX_NAMES = 1024
+
+
 def _name(kind: str) -> str:
     name = kind.replace(".", "_")
     if name.startswith("_"):
         raise ValueError("Malformed type in message (leading underscore)")
+    if len(_names) < _MAX_NAMES:
+        _names[kind] = name
     return name
 
 

@@ -10,9 +10,9 @@ import asyncio
 from django_asgi_bridge.sockets import Inbox
 from django_asgi_bridge.types import Message, Receive
 
-__all__ = ("Reader", "is_being_cancelled")
+__all__ = ("ENDS", "Reader", "is_being_cancelled")
 
-_ENDS = frozenset({"websocket.disconnect", "http.disconnect", "bridge.end"})
+ENDS = frozenset({"websocket.disconnect", "http.disconnect", "bridge.end"})
 _NO_STATUS = 1005
 
 
@@ -55,14 +55,14 @@ class Reader:
 
     def offer(self, message: Message) -> bool:
         """Put an event of the server's into the inbox; False if it has no room."""
-        if message["type"] in _ENDS:
+        if message["type"] in ENDS:
             self._inbox.finish(_completed(message))
             return True
         return self._inbox.offer_client(message)
 
     def hands_on(self, message: Message) -> bool:
         """Give an event of the server's to who handles it at once, if that can be."""
-        return message["type"] not in _ENDS and self._inbox.hands_on(message)
+        return message["type"] not in ENDS and self._inbox.hands_on(message)
 
     async def _read(self) -> None:
         try:
@@ -78,7 +78,7 @@ class Reader:
                     continue
                 while not self.offer(message):
                     await self._inbox.wait_for_room()
-                if message["type"] in _ENDS:
+                if message["type"] in ENDS:
                     return
         except asyncio.CancelledError as error:
             if not is_being_cancelled():

@@ -25,9 +25,10 @@ class HandlerWorker:
         task: the task that runs the handlers: that which makes this.
         is_running: a handler runs now.
         is_cancelled: that handler was cancelled by us.
+        lease: the handlers'; a worker that it has is to be released after each.
     """
 
-    __slots__ = ("_lease", "is_cancelled", "is_running", "task")
+    __slots__ = ("is_cancelled", "is_running", "lease", "task")
 
     def __init__(self, *, is_sync: bool, is_handshake: bool = False) -> None:
         self.task = asyncio.current_task()
@@ -38,18 +39,18 @@ class HandlerWorker:
             # The handshake is over: its lease serves on.
             lease.owner = None
             lease.is_refusable = is_handshake
-            self._lease = lease
+            self.lease = lease
         else:
-            self._lease = new_handler_lease(is_refusable=is_handshake)
-            self._lease.enter(follows_loop=True)
+            self.lease = new_handler_lease(is_refusable=is_handshake)
+            self.lease.enter(follows_loop=True)
         # A sync handler is one call: its worker goes back by itself at its end.
-        self._lease.is_closed = is_sync
+        self.lease.is_closed = is_sync
 
     def call(
         self, handler: Callable[[Message], None], message: Message
     ) -> Awaitable[None]:
         """Call a sync handler on the worker."""
-        return self._lease.run(handler, message)
+        return self.lease.run(handler, message)
 
     def cancel_handler(self) -> bool:
         """Cancel the handler that runs; tell whether one did."""
@@ -68,16 +69,16 @@ class HandlerWorker:
 
     def release(self) -> None:
         """Give the worker back, if a handler took one."""
-        lease = self._lease
+        lease = self.lease
         lease.is_refusable = False
         if lease.worker is None and not lease.pending:
             return
         lease.pool.close(lease)
-        self._lease = new_handler_lease()
-        self._lease.enter(follows_loop=True)
+        self.lease = new_handler_lease()
+        self.lease.enter(follows_loop=True)
 
     def close(self) -> None:
         """Let what outlives the handlers have a worker for each call alone."""
-        self._lease.is_closed = True
+        self.lease.is_closed = True
         # It refers to the connection.
         self.task = None
