@@ -29,6 +29,7 @@ from django_asgi_bridge.layers.members import LiveChannel, Members
 from django_asgi_bridge.layers.queues import ChannelQueue
 from django_asgi_bridge.layers.stats import LayerStats
 from django_asgi_bridge.layers.storage import Storage
+from django_asgi_bridge.sockets import put_frames
 from django_asgi_bridge.types import Mailbox
 
 __all__ = ("InMemoryChannelLayer",)
@@ -267,7 +268,7 @@ class InMemoryChannelLayer(BaseChannelLayer):
         payload = broadcast_payload(text_data, bytes_data, json)
         frame = broadcast_frame(payload)
         live, others = self._recipients(group)
-        refused = [each for each in live if not each.mailbox.put_frame(frame, group)]
+        refused = put_frames(live, frame, group)
         self._count(refused, sent=len(live))
         lost = len(refused)
         lost += self._store_each(others, dict, broadcast_event(group, payload))

@@ -97,8 +97,7 @@ class Socket:
         self._is_closing = False
         self._writer: asyncio.Task[None] | None = None
         self._patience: asyncio.TimerHandle | None = None
-        # When the send that runs began.
-        self._progress = 0.0
+        self._progress = 0.0  # when the send that runs began
         # The task of an own send that runs, and one that was cut off for its client.
         self._sender: asyncio.Task[Any] | None = None
         self._abandoned: asyncio.Task[Any] | None = None
@@ -245,11 +244,16 @@ class Socket:
     def _start_writer(self, frame: Message | None = None) -> None:
         if self._writer is None and self.state is not SocketState.CONNECTING:
             context = self._context.copy()
-            writer = start_task(self._loop, self._write(frame), context)
+            writer = start_task(self._loop, self.write(frame), context)
             if not writer.done():
-                self._writer = writer
+                self.keep_writer(writer)
 
-    async def _write(self, frame: Message | None) -> None:
+    def keep_writer(self, writer: "asyncio.Task[None]") -> None:
+        """Note the task that writes, when it has to wait for the first time."""
+        self._writer = writer
+        self._progress = self._loop.time()
+
+    async def write(self, frame: Message | None) -> None:
         """Send what waits, own sends and frames in the order of their entry.
 
         Args:
@@ -258,9 +262,8 @@ class Socket:
         self._is_sending = True
         try:
             if frame is not None:
-                self._progress = self._loop.time()
                 await self._send(frame)
-            while self._outbox or self._line:
+            while self._line or (self._outbox is not EMPTY and self._outbox):
                 self._progress = self._loop.time()
                 if self._line and self._line[0][0] <= self._outbox.left:
                     _, event, waiter = self._line.pop(0)
@@ -275,7 +278,8 @@ class Socket:
             self._is_sending = False
             # At once: what is put from here on needs a new writer.
             self._writer = None
-            self._relax()
+            if self._patience is not None:
+                self._relax()
 
     async def _send_for(self, event: Message, waiter: "asyncio.Future[None]") -> None:
         """Send for a handler that waits, and let it see what goes wrong."""
@@ -324,8 +328,7 @@ class Socket:
                 writer.cancel()
         if writer is not None:
             await asyncio.wait([writer])
-        # It refers to this.
-        self._owner = NOBODY
+        self._owner = NOBODY  # it refers to this
 
     def _lose(self, error: BaseException) -> None:
         """Take a failed send for what it is: the client is gone."""

@@ -17,7 +17,12 @@ from django_asgi_bridge.threads.coroutines import (
     start_task,
     tail_call,
 )
-from django_asgi_bridge.threads.driver import detached_here, detached_tasks, drive
+from django_asgi_bridge.threads.driver import (
+    detached_here,
+    detached_tasks,
+    drive,
+    go_on,
+)
 from django_asgi_bridge.threads.jobs import was_left
 from django_asgi_bridge.threads.lease import (
     Lease,
@@ -44,6 +49,7 @@ __all__ = (
     "ended",
     "ensured_lease",
     "get_pool",
+    "go_on",
     "lease_of_context",
     "new_handler_lease",
     "new_lease",

@@ -33,7 +33,7 @@ from django_asgi_bridge.threads.jobs import ResumeJob, TripJob, take_over
 from django_asgi_bridge.threads.locals import rehome_locals
 from django_asgi_bridge.threads.waking import bell_of_loop
 
-__all__ = ("detached_here", "detached_tasks", "drive")
+__all__ = ("detached_here", "detached_tasks", "drive", "go_on")
 
 
 class _Left(BaseException):
@@ -110,7 +110,7 @@ def drive(
     if on_wait is not None:
         on_wait()
     try:
-        return (yield from _steps(context, coroutine, awaited))
+        return (yield from go_on(context, coroutine, awaited))
     except _Detached:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
@@ -118,7 +118,8 @@ def drive(
         return None
 
 
-def _steps(
+@types.coroutine
+def go_on(
     context: contextvars.Context,
     coroutine: Coroutine[Any, Any, Any],
     awaited: Any = _NOTHING_YET,
@@ -126,7 +127,7 @@ def _steps(
     error: BaseException | None = None,
     value: Any = None,
 ) -> Generator[Any, Any, Any]:
-    """Step a coroutine to its end.
+    """Step a coroutine to its end, inside ``context``, and return what it returns.
 
     Args:
         awaited: what it waits for; if that is nothing yet, ``error`` or ``value`` is
@@ -327,7 +328,7 @@ def _answer(job: TripJob, cancelled: BaseException | None) -> Generator[Any, Any
         return
     call.context.run(rehome_locals, call.context)
     try:
-        call.value = yield from _steps(call.context, call.coroutine, error=cancelled)
+        call.value = yield from go_on(call.context, call.coroutine, error=cancelled)
     except _Detached:
         job.callback = call
         raise
@@ -376,7 +377,7 @@ def _resumed(
 ) -> Generator[Any, Any, Any]:
     context.run(rehome_locals, context)
     error = left.cancelled or left.job.error
-    return (yield from _steps(context, coroutine, error=error, value=left.job.value))
+    return (yield from go_on(context, coroutine, error=error, value=left.job.value))
 
 
 def _expire(job: TripJob) -> None:

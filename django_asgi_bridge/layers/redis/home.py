@@ -5,7 +5,7 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from django_asgi_bridge.layers.copies import is_flat, isolated
 from django_asgi_bridge.layers.redis.arrivals import Arrivals
@@ -14,6 +14,7 @@ from django_asgi_bridge.layers.redis.envelopes import Envelope, Envelopes, Kind
 from django_asgi_bridge.layers.redis.lists import Lists
 from django_asgi_bridge.layers.redis.session import Session
 from django_asgi_bridge.layers.redis.subscriptions import Subscriptions
+from django_asgi_bridge.sockets import put_frames
 from django_asgi_bridge.types import Mailbox
 
 __all__ = ("Home", "Member")
@@ -21,7 +22,7 @@ __all__ = ("Home", "Member")
 logger = logging.getLogger("django_asgi_bridge.layers")
 
 
-class Member(NamedTuple):
+class Member:
     """A consumer on this loop.
 
     Attributes:
@@ -29,8 +30,11 @@ class Member(NamedTuple):
         capacity: events that may wait there.
     """
 
-    mailbox: Mailbox
-    capacity: int
+    __slots__ = ("capacity", "mailbox")
+
+    def __init__(self, mailbox: Mailbox, capacity: int) -> None:
+        self.mailbox = mailbox
+        self.capacity = capacity
 
 
 class Home:
@@ -162,10 +166,7 @@ class Home:
         message = envelope.message
         if envelope.kind is Kind.FRAME:
             frame = {"type": "websocket.send", **message}
-            taken = sum(
-                _is_put(each.mailbox.put_frame, frame, envelope.name)
-                for each in members
-            )
+            taken = len(members) - len(put_frames(members, frame, envelope.name))
         elif envelope.kind is Kind.EVENT:
             copied: Any = dict if is_flat(message) else isolated
             taken = sum(
