@@ -1,6 +1,10 @@
 """The Django app ``django_asgi_bridge``."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from django.apps import AppConfig
+from django.core import checks
 
 __all__ = ("BridgeConfig",)
 
@@ -13,6 +17,11 @@ class BridgeConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks."""
-        from django_asgi_bridge import checks  # noqa: PLC0415 - Django's place for it
+        checks.register(_check, self.label)
 
-        checks.register()
+
+def _check(**kwargs: Any) -> Sequence[checks.CheckMessage]:
+    """Make the system checks; a server does not, and so does not load them."""
+    from django_asgi_bridge.checks import run_checks  # noqa: PLC0415
+
+    return run_checks()

@@ -1,7 +1,6 @@
 """System checks, ``django_asgi_bridge.E001`` and so on."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
@@ -15,20 +14,18 @@ __all__ = (
     "check_channel_layers",
     "check_database_size",
     "check_settings",
-    "register",
+    "run_checks",
 )
 
 _DEFAULT_SERVER_LIMIT = 100
 
 
-def register() -> None:
-    """Register the checks with Django."""
-    checks.register("django_asgi_bridge")(check_settings)
-    checks.register("django_asgi_bridge")(check_database_size)
-    checks.register("django_asgi_bridge")(check_channel_layers)
+def run_checks() -> Sequence[checks.CheckMessage]:
+    """Make all of them."""
+    return [*check_settings(), *check_database_size(), *check_channel_layers()]
 
 
-def check_settings(**kwargs: Any) -> Sequence[checks.CheckMessage]:
+def check_settings() -> Sequence[checks.CheckMessage]:
     """E001: ``ASGI_BRIDGE`` is not valid; E002: a lifespan hook cannot be used."""
     try:
         config = get_config()
@@ -41,7 +38,7 @@ def check_settings(**kwargs: Any) -> Sequence[checks.CheckMessage]:
     return []
 
 
-def check_database_size(**kwargs: Any) -> Sequence[checks.CheckMessage]:
+def check_database_size() -> Sequence[checks.CheckMessage]:
     """W001: the pool may open more connections than PostgreSQL allows by default."""
     try:
         config = get_config()
@@ -66,7 +63,7 @@ def check_database_size(**kwargs: Any) -> Sequence[checks.CheckMessage]:
     ]
 
 
-def check_channel_layers(**kwargs: Any) -> Sequence[checks.CheckMessage]:
+def check_channel_layers() -> Sequence[checks.CheckMessage]:
     """E003: a layer of ``CHANNEL_LAYERS`` cannot be made. No server is asked."""
     if not getattr(django_settings, "CHANNEL_LAYERS", None):
         return []

@@ -9,7 +9,6 @@ sending that signal.
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
@@ -29,7 +28,6 @@ __all__ = (
 SETTING = "ASGI_BRIDGE"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
     """Every option of the package; each field is a key of ``ASGI_BRIDGE``.
 
@@ -89,12 +87,16 @@ class Config:
     max_headers: int = 128
     max_header_bytes: int = 65536
     strict_paths: bool = False
-    lifespan: tuple[str, ...] = field(default=())
+    lifespan: tuple[str, ...] = ()
     lifespan_timeout: float = 30.0
     heartbeat: float | None = 15.0
-    websocket_origins: tuple[str, ...] = field(default=())
+    websocket_origins: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
+    def __init__(self, **given: Any) -> None:
+        if unknown := sorted(given.keys() - _KINDS.keys()):
+            raise TypeError(f"Config has no option {', '.join(map(repr, unknown))}.")
+        defaults = {name: getattr(Config, name) for name in _KINDS}
+        vars(self).update(defaults | given)
         for name in ("threads", "max_threads", "max_sync_streams", "max_headers"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("queue_timeout", "detach_after", "max_queue"):
@@ -122,6 +124,15 @@ class Config:
             self.on_disconnect,
             "'cancel', 'finish' or 'shield'",
         )
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(
+            f"the option {name!r} of a Config cannot be changed: set {SETTING}."
+        )
+
+
+_KINDS: Mapping[str, object] = Config.__annotations__
+"""What each option may be, as it is annotated."""
 
 
 _TYPES: Mapping[object, tuple[type, ...]] = MappingProxyType(
@@ -181,7 +192,7 @@ def read_config(given: object) -> Config:
         raise ImproperlyConfigured(
             f"{SETTING} is {given!r}; it must be a dictionary of options."
         )
-    known = {item.name.upper(): item for item in fields(Config)}
+    known = {name.upper(): name for name in _KINDS}
     values: dict[str, Any] = {}
     for key, value in given.items():
         if key not in known:
@@ -189,7 +200,8 @@ def read_config(given: object) -> Config:
             raise ImproperlyConfigured(
                 f"{SETTING} has no option {key!r}; the nearest one is {near[0]!r}."
             )
-        values[known[key].name] = _typed(key, value, known[key].type)
+        name = known[key]
+        values[name] = _typed(key, value, _KINDS[name])
     return Config(**values)
 
 

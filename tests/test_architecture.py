@@ -54,11 +54,13 @@ NEIGHBOURS = {
 
 # Function-level imports of own modules, with the reason.
 LATE_IMPORTS = {
-    ("apps", "checks"): "system checks are registered in ready(), Django's place",
+    ("apps", "checks"): "servers make no system checks and do not pay for that room",
     ("asgi", "mounts"): "sites that mount nothing do not pay for that room",
     ("asgi", "routing"): "sites without WebSocket routes do not pay for that half",
     ("checks", "layers"): "sites without CHANNEL_LAYERS do not pay for it either",
     ("http", "db"): "sites without ATOMIC_ASYNC_VIEWS do not pay for that room",
+    ("http", "protocol"): "sites without multipart forms do not pay for their edges",
+    ("lifespan", "lifespan"): "sites that mount nothing do not pay for guests",
 }
 
 # Imports that only some rooms may have: what asks for it, and who has the key.

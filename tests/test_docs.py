@@ -135,8 +135,8 @@ def rows_of(page: str, heading: str = "") -> list[list[str]]:
     ]
 
 
-def kind_of(field: Any) -> str:
-    return field.type.__name__ if isinstance(field.type, type) else str(field.type)
+def kind_of(annotated: Any) -> str:
+    return annotated.__name__ if isinstance(annotated, type) else str(annotated)
 
 
 def test_settings_page_has_every_option():
@@ -144,11 +144,11 @@ def test_settings_page_has_every_option():
     rows = rows_of("settings.md")
     shown = {row[0]: (row[1].replace("\\", ""), row[2]) for row in rows}
     expected = {}
-    for each in fields(Config):
-        default = [] if each.default == () else each.default
-        kind = kind_of(each)
+    for name, annotated in Config.__annotations__.items():
+        default = [] if getattr(Config, name) == () else getattr(Config, name)
+        kind = kind_of(annotated)
         kind = {"tuple": "list[str]", "tuple[str, ...]": "list[str]"}.get(kind, kind)
-        expected[f"`{each.name.upper()}`"] = (f"`{kind}`", f"`{default!r}`")
+        expected[f"`{name.upper()}`"] = (f"`{kind}`", f"`{default!r}`")
 
     assert shown == expected
     assert all(len(row) == 5 and row[3] and row[4] for row in rows)
@@ -159,7 +159,7 @@ def test_bounds_table_has_every_option():
     rows = rows_of("consumers.md", "Bounds")
 
     assert {row[0]: (row[1].replace("\\", ""), row[2]) for row in rows} == {
-        f"`{each.name}`": (f"`{kind_of(each)}`", f"`{each.default!r}`")
+        f"`{each.name}`": (f"`{kind_of(each.type)}`", f"`{each.default!r}`")
         for each in fields(Bounds)
     }
     assert all(len(row) == 5 and row[3] and row[4] for row in rows)

@@ -1,32 +1,40 @@
 """One HTTP request: the handler, and what views ask of it.
 
-Event streams are loaded by the first who imports one of their names: mostly the
-module of a view, which the URLconf imports.
+What not every site needs is loaded by the first who asks for it: mostly the module
+of a view, which the URLconf imports.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from django_asgi_bridge.http.extensions import (
-    TLS,
-    abody,
-    aform,
-    after,
-    early_hints,
-    is_disconnected,
-    push,
-    set_trailers,
-    state,
-    stream,
-    tls,
-)
 from django_asgi_bridge.http.marks import on_disconnect, resolves_user, streams_body
 
 if TYPE_CHECKING:
+    from django_asgi_bridge.http import (  # noqa: F401 - the rooms by their names
+        answers,
+        apart,
+        body,
+        delivery,
+        files,
+        streams,
+    )
     from django_asgi_bridge.http.eventstream import (
         Event,
         EventStreamResponse,
         last_event_id,
+    )
+    from django_asgi_bridge.http.extensions import (
+        TLS,
+        abody,
+        aform,
+        after,
+        early_hints,
+        is_disconnected,
+        push,
+        set_trailers,
+        state,
+        stream,
+        tls,
     )
 
 __all__ = (
@@ -49,16 +57,21 @@ __all__ = (
     "tls",
 )
 
-
 _EVENT_STREAMS = frozenset({"Event", "EventStreamResponse", "last_event_id"})
+
+_ROOMS = frozenset({"answers", "apart", "body", "delivery", "files", "streams"})
+"""Rooms that few requests enter; the handler goes there as ``http.files``."""
 
 if not TYPE_CHECKING:
     # Type checkers would take every misspelled name for one that this gives.
 
     def __getattr__(name: str) -> object:
-        if name not in _EVENT_STREAMS:
+        if name in _ROOMS:
+            return import_module(f"{__name__}.{name}")
+        if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        found = getattr(import_module(f"{__name__}.eventstream"), name)
+        home = "eventstream" if name in _EVENT_STREAMS else "extensions"
+        found = getattr(import_module(f"{__name__}.{home}"), name)
         globals()[name] = found
         return found
 

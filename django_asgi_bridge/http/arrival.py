@@ -7,26 +7,23 @@ the view that the early look found and on the middleware that runs before it.
 import asyncio
 import io
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import RequestAborted, RequestDataTooBig
 
+from django_asgi_bridge import http
 from django_asgi_bridge.conf import get_config
 from django_asgi_bridge.exceptions import ClientDisconnected, PoolBusy
-from django_asgi_bridge.http.body import (
-    BodyTimeout,
-    IncomingBody,
-    buffer_limit,
-    check_message,
-    header_of,
-)
-from django_asgi_bridge.http.contracts import Receiver
 from django_asgi_bridge.http.exchange import Exchange
+from django_asgi_bridge.http.incoming import buffer_limit, check_message, header_of
 from django_asgi_bridge.http.look import look_at
 from django_asgi_bridge.http.place import mounted_path
 from django_asgi_bridge.protocol.request import HAS_LENGTH, Refusal, read_head
 from django_asgi_bridge.threads import new_lease
 from django_asgi_bridge.types import Receive, Scope, Send
+
+if TYPE_CHECKING:
+    from django_asgi_bridge.http.contracts import Receiver
 
 __all__ = ("open_body", "open_exchange")
 
@@ -34,7 +31,7 @@ logger = logging.getLogger("django_asgi_bridge.http")
 
 
 def open_exchange(
-    handler: Receiver, scope: Scope, receive: Receive, send: Send
+    handler: "Receiver", scope: Scope, receive: Receive, send: Send
 ) -> Exchange:
     """Check the scope of a request and have an early look at the URL."""
     config = get_config()
@@ -58,7 +55,7 @@ def open_exchange(
     return exchange
 
 
-async def open_body(handler: Receiver, exchange: Exchange, is_read_here: bool) -> Any:
+async def open_body(handler: "Receiver", exchange: Exchange, is_read_here: bool) -> Any:
     """Return a file to read the body from; None when there is no request.
 
     Args:
@@ -79,7 +76,7 @@ async def open_body(handler: Receiver, exchange: Exchange, is_read_here: bool) -
             or (look.match is None and handler.reads_lazily())
         ):
             exchange.stop_body_timer()
-            exchange.body = IncomingBody(exchange)
+            exchange.body = http.body.IncomingBody(exchange)
             return exchange.body
         message = await exchange.receive()
         if exchange.body_timer is not None:
@@ -94,7 +91,7 @@ async def open_body(handler: Receiver, exchange: Exchange, is_read_here: bool) -
         return io.BytesIO(first)
     except (RequestAborted, ClientDisconnected):
         exchange.is_disconnected = True
-    except BodyTimeout:
+    except http.body.BodyTimeout:
         # It left its refusal.
         pass
     except (PoolBusy, RequestDataTooBig, OSError) as error:
@@ -114,8 +111,8 @@ def _refusal_of(error: Exception) -> Refusal:
     return Refusal(507, str(error))
 
 
-async def _receive_rest(handler: Receiver, exchange: Exchange, first: bytes) -> Any:
-    body = exchange.body = IncomingBody(exchange, first)
+async def _receive_rest(handler: "Receiver", exchange: Exchange, first: bytes) -> Any:
+    body = exchange.body = http.body.IncomingBody(exchange, first)
     if not (handler.reads_lazily() and exchange.is_sync_view):
         await body.buffer(buffer_limit(exchange.scope))
         return body

@@ -20,21 +20,17 @@ from typing import IO, Any
 from django.core.exceptions import RequestAborted, RequestDataTooBig
 
 from django_asgi_bridge.conf import django_settings as settings
-from django_asgi_bridge.conf import read_setting
 from django_asgi_bridge.exceptions import BridgeError, ClientDisconnected
 from django_asgi_bridge.http.exchange import Exchange
+from django_asgi_bridge.http.incoming import buffer_limit, check_message
 from django_asgi_bridge.protocol.chunks import Chunks
 from django_asgi_bridge.protocol.request import Refusal
 from django_asgi_bridge.threads import run_apart
-from django_asgi_bridge.types import Message, Receive, Scope
+from django_asgi_bridge.types import Message, Receive
 
 __all__ = (
     "BodyTimeout",
     "IncomingBody",
-    "buffer_limit",
-    "check_message",
-    "has_header",
-    "header_of",
     "pieces_of",
     "spool",
 )
@@ -248,24 +244,6 @@ class SynchronousBodyRead(BridgeError, RuntimeError):
     """A body that is still arriving was read synchronously on the event loop."""
 
 
-def check_message(message: Any) -> None:
-    """Check an event that should bring body bytes.
-
-    Raises:
-        RequestAborted: the client left.
-        RuntimeError: it is no event that may come here.
-    """
-    kind = message.get("type") if hasattr(message, "get") else None
-    if kind == "http.request":
-        return
-    if kind == "http.disconnect":
-        raise RequestAborted
-    raise RuntimeError(
-        f"the server sent {message!r} where the request body was expected; "
-        "ASGI allows 'http.request' and 'http.disconnect' here."
-    )
-
-
 async def spool(chunks: AsyncGenerator[bytes, None]) -> IO[bytes]:
     """Write chunks to a file in memory that rolls over to disk when it grows.
 
@@ -301,31 +279,3 @@ async def pieces_of(receive: Receive) -> AsyncGenerator[bytes, None]:
             yield message["body"]
         if not message.get("more_body", False):
             return
-
-
-def header_of(scope: Scope, name: bytes) -> str:
-    """Return a request header's value, empty where there is none."""
-    length = len(name)
-    for key, value in scope.get("headers") or ():
-        if len(key) == length and key.lower() == name:
-            text: str = value.decode("latin-1")
-            return text
-    return ""
-
-
-def has_header(scope: Scope, name: bytes) -> bool:
-    """Tell whether there is a request header of that name."""
-    length = len(name)
-    for key, _ in scope.get("headers") or ():
-        if len(key) == length and key.lower() == name:
-            return True
-    return False
-
-
-def buffer_limit(scope: Scope) -> int | None:
-    """Return the bytes that a body may have to be buffered for an async view."""
-    if header_of(scope, b"content-type").lower().startswith("multipart/"):
-        # The parser limits its fields; files may be of any size.
-        return None
-    limit: int | None = read_setting("DATA_UPLOAD_MAX_MEMORY_SIZE")
-    return limit

@@ -1,20 +1,24 @@
 """What is sent besides a response: an error page in its place, trailers after it."""
 
+from typing import TYPE_CHECKING
+
 from django.http import HttpResponse
 
 from django_asgi_bridge.conf import django_settings as settings
 from django_asgi_bridge.exceptions import ClientDisconnected, PoolBusy
 from django_asgi_bridge.http import answers
-from django_asgi_bridge.http.contracts import Responder
 from django_asgi_bridge.http.djangos import Response
 from django_asgi_bridge.http.exchange import Exchange
-from django_asgi_bridge.http.extensions import trailers_of
 from django_asgi_bridge.http.plan import convert
+from django_asgi_bridge.http.response import trailers_of
 from django_asgi_bridge.protocol.response import (
     BadResponse,
     ResponseState,
     encode_headers,
 )
+
+if TYPE_CHECKING:
+    from django_asgi_bridge.http.contracts import Responder
 
 __all__ = ("is_replaceable", "replace", "send_trailers")
 
@@ -28,7 +32,7 @@ def is_replaceable(exchange: Exchange, error: Exception) -> bool:
     )
 
 
-async def replace(handler: Responder, exchange: Exchange, error: Exception) -> None:
+async def replace(handler: "Responder", exchange: Exchange, error: Exception) -> None:
     """Send everything of an error page but its last event.
 
     Args:
@@ -56,7 +60,7 @@ async def send_trailers(exchange: Exchange) -> None:
 
 
 async def _replacement(
-    handler: Responder, exchange: Exchange, error: Exception
+    handler: "Responder", exchange: Exchange, error: Exception
 ) -> Response:
     """Return an error response for one that cannot be sent."""
     request = exchange.request

@@ -7,14 +7,13 @@ there.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import RequestAborted
 from django.http.response import HttpResponse, HttpResponseBase
 
 from django_asgi_bridge.conf import Config
 from django_asgi_bridge.exceptions import ClientDisconnected
-from django_asgi_bridge.http.contracts import Body
 from django_asgi_bridge.http.djangos import Request, Response
 from django_asgi_bridge.http.look import Look
 from django_asgi_bridge.http.marks import Marks, marks_of
@@ -27,6 +26,9 @@ from django_asgi_bridge.protocol.response import (
 )
 from django_asgi_bridge.threads import Lease, current_lease, start_task, was_left
 from django_asgi_bridge.types import Message, Receive, Scope, Send
+
+if TYPE_CHECKING:
+    from django_asgi_bridge.http.contracts import Body
 
 __all__ = ("Exchange", "current_exchange", "exchange_of")
 

@@ -36,7 +36,6 @@ __all__ = (
     "state",
     "stream",
     "tls",
-    "trailers_of",
 )
 
 
@@ -234,11 +233,6 @@ def set_trailers(
             "test request.scope['extensions'] first."
         )
     response._bridge_trailers = trailers  # type: ignore[attr-defined]
-
-
-def trailers_of(response: HttpResponseBase) -> Mapping[str, str] | None:
-    """Return the trailers that were set on a response."""
-    return getattr(response, "_bridge_trailers", None)
 
 
 def state(request: HttpRequest) -> SimpleNamespace:

@@ -25,27 +25,23 @@ from django.db import connections
 from django.http import FileResponse, HttpResponseBadRequest
 from django.urls import get_resolver
 
+from django_asgi_bridge import http
 from django_asgi_bridge.conf import django_settings as settings
 from django_asgi_bridge.conf import get_config, read_setting
 from django_asgi_bridge.exceptions import ClientDisconnected, LifespanError, PoolBusy
-from django_asgi_bridge.http import answers
-from django_asgi_bridge.http.apart import answer_apart
 from django_asgi_bridge.http.arrival import open_body, open_exchange
-from django_asgi_bridge.http.body import pieces_of, spool
-from django_asgi_bridge.http.delivery import is_replaceable, replace, send_trailers
 from django_asgi_bridge.http.djangos import Request, Response, iscoroutinefunction
 from django_asgi_bridge.http.ending import finish, finish_now
 from django_asgi_bridge.http.exchange import Exchange, current_exchange, exchange_of
 from django_asgi_bridge.http.hooks import is_from, unless_patched
+from django_asgi_bridge.http.incoming import wait_for_disconnect
 from django_asgi_bridge.http.layers import LayerRecorder
 from django_asgi_bridge.http.lifecycle import fire_started, start_inline
 from django_asgi_bridge.http.place import use_script_prefix, use_urlconf
-from django_asgi_bridge.http.plan import Plan
+from django_asgi_bridge.http.plan import Plan, walk
 from django_asgi_bridge.http.quota import Quota
 from django_asgi_bridge.http.request import ASGIRequest
 from django_asgi_bridge.http.response import send_response
-from django_asgi_bridge.http.walk import walk
-from django_asgi_bridge.http.watch import wait_for_disconnect
 from django_asgi_bridge.lifespan import Lifespan, app_hooks, find_hooks
 from django_asgi_bridge.protocol.request import Refusal
 from django_asgi_bridge.protocol.response import ResponseState
@@ -187,7 +183,7 @@ class ASGIHandler(DjangoASGIHandler):
                 except OSError as error:
                     raise exchange.lost() from error
                 if exchange.state is ResponseState.TRAILERS:
-                    await send_trailers(exchange)
+                    await http.delivery.send_trailers(exchange)
         except asyncio.CancelledError:
             if not exchange.take_cancel():
                 raise
@@ -219,7 +215,9 @@ class ASGIHandler(DjangoASGIHandler):
                     await fire_started(exchange, type(self))
                 exchange.response = await self._respond(exchange, body)
             elif exchange.refusal is not None:
-                exchange.response = answers.refused(exchange.refusal, exchange.scope)
+                exchange.response = http.answers.refused(
+                    exchange.refusal, exchange.scope
+                )
             if exchange.response is not None:
                 try:
                     if type(self).send_response is _SEND_RESPONSE:
@@ -227,9 +225,9 @@ class ASGIHandler(DjangoASGIHandler):
                     else:
                         await self.send_response(exchange.response, exchange.send)
                 except Exception as error:
-                    if not is_replaceable(exchange, error):
+                    if not http.delivery.is_replaceable(exchange, error):
                         raise
-                    await replace(self, exchange, error)
+                    await http.delivery.replace(self, exchange, error)
         except GeneratorExit:
             # The task is thrown away with its loop: nothing can be awaited.
             raise
@@ -276,7 +274,7 @@ class ASGIHandler(DjangoASGIHandler):
                     response = await self._walk(request, exchange)
                     if _owes_log(request, response):
                         await exchange.lease.run_promptly(
-                            answers.log, request, response
+                            http.answers.log, request, response
                         )
                 else:
                     response = await self.get_response_async(request)
@@ -286,7 +284,7 @@ class ASGIHandler(DjangoASGIHandler):
             else:
                 response = await self.run_get_response(request)
         except PoolBusy as error:
-            response = answers.busy(error, request)
+            response = http.answers.busy(error, request)
         except Exception:
             if settings.DEBUG_PROPAGATE_EXCEPTIONS:
                 raise
@@ -295,7 +293,7 @@ class ASGIHandler(DjangoASGIHandler):
         if exchange.refusal is not None and not exchange.is_disconnected:
             # The body turned out to be too large or too slow in mid-view.
             exchange.note(response)
-            response = answers.refused(exchange.refusal, exchange.scope)
+            response = http.answers.refused(exchange.refusal, exchange.scope)
         return response
 
     def last_chance(self, request: Request) -> Response:
@@ -312,14 +310,14 @@ class ASGIHandler(DjangoASGIHandler):
         """Run middleware and view; see ``BaseHandler.get_response_async``."""
         exchange = getattr(request, "_bridge_exchange", None) or current_exchange()
         if exchange is None:
-            return await answer_apart(self, request)
+            return await http.apart.answer_apart(self, request)
         djangos = django_base.BaseHandler.get_response_async
         if djangos is not _GET_RESPONSE and not is_from(djangos, _BASE):
             # A monitoring tool replaced Django's method and wants to be called.
             return await super().get_response_async(request)
         response: Response = await self._walk(request, exchange)
         if _owes_log(request, response):
-            await exchange.lease.run_promptly(answers.log, request, response)
+            await exchange.lease.run_promptly(http.answers.log, request, response)
         return response
 
     def _walk(self, request: Request, exchange: Exchange) -> Awaitable[Response]:
@@ -376,7 +374,7 @@ class ASGIHandler(DjangoASGIHandler):
 
     async def read_body(self, receive: Receive) -> Any:
         """Read a whole body, whatever its size, into a spooled file."""
-        return await spool(pieces_of(receive))
+        return await http.body.spool(http.body.pieces_of(receive))
 
 
 _wants_atomic = itemgetter("ATOMIC_REQUESTS")
@@ -385,7 +383,7 @@ _wants_atomic = itemgetter("ATOMIC_REQUESTS")
 def _owes_log(request: Request, response: Response) -> bool:
     """Let the response close the request; tell whether the log must hear of it."""
     response._resource_closers.append(request.close)
-    return response.status_code >= 400 and not answers.is_logged(response)
+    return response.status_code >= 400 and not http.answers.is_logged(response)
 
 
 # Methods as nobody has replaced or overridden them. Of Django's, a tool may have

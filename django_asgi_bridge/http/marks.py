@@ -5,7 +5,6 @@ They set an attribute and return the view as it is; ``functools.wraps`` and
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, TypeVar
 
@@ -74,7 +73,6 @@ def on_disconnect(policy: Policy) -> Callable[[View], View]:
     return mark
 
 
-@dataclass(frozen=True, slots=True)
 class Marks:
     """What is known of a view before it runs.
 
@@ -85,10 +83,19 @@ class Marks:
         policy: the one of ``@on_disconnect``, if it was marked by it.
     """
 
-    is_async: bool = False
-    streams_body: bool = False
-    resolves_user: bool = False
-    policy: str | None = None
+    __slots__ = ("is_async", "policy", "resolves_user", "streams_body")
+
+    def __init__(
+        self,
+        is_async: bool = False,
+        streams_body: bool = False,
+        resolves_user: bool = False,
+        policy: str | None = None,
+    ) -> None:
+        self.is_async = is_async
+        self.streams_body = streams_body
+        self.resolves_user = resolves_user
+        self.policy = policy
 
 
 def marks_of(view: Callable[..., Any]) -> Marks:

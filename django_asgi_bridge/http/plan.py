@@ -9,27 +9,30 @@ trip.
 """
 
 import contextvars
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import RequestDataTooBig
 from django.core.handlers import exception as django_exception
 from django.http import HttpResponseBadRequest, UnreadablePostError
 from django.views.defaults import ERROR_PAGE_TEMPLATE
 
+from django_asgi_bridge import http
 from django_asgi_bridge.exceptions import ClientDisconnected, PoolBusy
-from django_asgi_bridge.http.contracts import Dispatcher
 from django_asgi_bridge.http.djangos import Request, Response
 from django_asgi_bridge.http.exchange import Exchange, exchange_of
-from django_asgi_bridge.http.extensions import is_disconnected
 from django_asgi_bridge.http.hooks import always
 from django_asgi_bridge.http.layers import Kind, Layer
 from django_asgi_bridge.http.lifecycle import closes_inline, finishes_inline
+from django_asgi_bridge.http.look import look_at
 from django_asgi_bridge.http.views import ViewStep
 from django_asgi_bridge.http.ways import Step, come_out, go_in, way_from
 from django_asgi_bridge.threads import PINS_NOTHING, PINS_STATE, drive
 
-__all__ = ("Plan", "convert")
+if TYPE_CHECKING:
+    from django_asgi_bridge.http.contracts import Dispatcher
+
+__all__ = ("Plan", "convert", "walk")
 
 
 class Plan:
@@ -39,7 +42,7 @@ class Plan:
         handler: whose ``resolve_request``, ``make_view_atomic`` and so on are used.
     """
 
-    def __init__(self, handler: Dispatcher) -> None:
+    def __init__(self, handler: "Dispatcher") -> None:
         self.handler = handler
         self.set_layers(())
 
@@ -246,6 +249,36 @@ class Plan:
         return get_response
 
 
+def walk(
+    plan: Plan, request: Request, exchange: Exchange, urlconf: Any
+) -> Awaitable[Response]:
+    """Run the plan; in one trip where everything is sync.
+
+    Args:
+        urlconf: that of a request that names none.
+    """
+    urlconf = getattr(request, "urlconf", None) or urlconf
+    look = exchange.look
+    if look is None or not look.leads(request.path_info, urlconf):
+        policy = exchange.config.on_disconnect
+        exchange.see(look_at(request.path_info, urlconf, policy))
+    lease = exchange.lease
+    if lease.is_direct and plan.is_whole_trip(exchange.is_sync_view):
+        return lease.run(_whole_trip, plan, request, exchange)
+    return plan.on_loop(request, 0, exchange)
+
+
+def _whole_trip(plan: Plan, request: Request, exchange: Exchange) -> Response:
+    """Do everything on the worker, and end the lease where that is all."""
+    response = exchange.response = plan.on_worker(request, 0, exchange)
+    if response.status_code >= 400:
+        http.answers.log(request, response)
+    if closes_inline(exchange, response) and finishes_inline(exchange):
+        exchange.is_settled = True
+        exchange.lease.is_closed = True
+    return response
+
+
 def _unwind(request: Request, response: Any, hooks: Iterable[Step]) -> Any:
     """Call response hooks on this thread, from the innermost."""
     for _, hook, _ in hooks:
@@ -263,7 +296,7 @@ def convert(request: Request, error: Exception) -> Response:
     """
     if isinstance(error, PoolBusy):
         raise error
-    if isinstance(error, _LEFT) and is_disconnected(request):
+    if isinstance(error, _LEFT) and exchange_of(request).is_disconnected:
         # Nobody reads the response, and nothing is wrong with the site.
         gone: Response = HttpResponseBadRequest()
         gone._has_been_logged = True

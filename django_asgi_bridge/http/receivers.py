@@ -7,7 +7,7 @@ is known. All others are unknown code.
 import weakref
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.core import signals
 from django.core.cache import close_caches
@@ -30,7 +30,7 @@ OWN = frozenset({reset_queries, close_old_connections, close_caches, reset_urlco
 """Django's receivers of ``request_started`` and ``request_finished``."""
 
 
-class Audience(NamedTuple):
+class Audience:
     """The receivers of one signal.
 
     Attributes:
@@ -41,10 +41,19 @@ class Audience(NamedTuple):
             worker does before a request's first call on it.
     """
 
-    own: tuple[Any, ...]
-    has_others: bool
-    is_watched: bool
-    on_attach: Callable[[], None] | None
+    __slots__ = ("has_others", "is_watched", "on_attach", "own")
+
+    def __init__(
+        self,
+        own: tuple[Any, ...],
+        has_others: bool,
+        is_watched: bool,
+        on_attach: Callable[[], None] | None,
+    ) -> None:
+        self.own = own
+        self.has_others = has_others
+        self.is_watched = is_watched
+        self.on_attach = on_attach
 
 
 class _Stage:

@@ -6,7 +6,7 @@ Specification: ASGI HTTP 2.5, "HTTP connection scope"; RFC 9110 section 5.
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import BadRequest
 from django.core.handlers.asgi import ASGIRequest as DjangoASGIRequest
@@ -15,19 +15,21 @@ from django.http import request as django_request
 from django.http.multipartparser import MultiPartParserError
 from django.utils.functional import cached_property
 
+from django_asgi_bridge import http
 from django_asgi_bridge.conf import django_settings as settings
 from django_asgi_bridge.conf import read_setting
-from django_asgi_bridge.http import extensions
-from django_asgi_bridge.http.body import IncomingBody, has_header
 from django_asgi_bridge.http.hooks import unless_patched
+from django_asgi_bridge.http.incoming import has_header
 from django_asgi_bridge.http.place import mounted_path
-from django_asgi_bridge.protocol.multipart import FormEdges
 from django_asgi_bridge.protocol.request import (
     put_headers,
     query_of,
     server_name_port,
     server_protocol,
 )
+
+if TYPE_CHECKING:
+    from django_asgi_bridge.http.extensions import BodyStream
 
 __all__ = ("ASGIRequest",)
 
@@ -190,7 +192,7 @@ class ASGIRequest(DjangoASGIRequest):
                 await the body first.
         """
         is_unread = not hasattr(self, "_body") and not self._read_started
-        if is_unread and isinstance(self._stream, IncomingBody):
+        if is_unread and isinstance(self._stream, http.body.IncomingBody):
             self._stream.fill(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
         body: bytes = super().body
         return body
@@ -232,41 +234,41 @@ class ASGIRequest(DjangoASGIRequest):
 
     async def abody(self) -> bytes:
         """Wait for the whole body and return it; see ``http.abody``."""
-        return await extensions.abody(self)
+        return await http.abody(self)
 
     async def aform(self) -> QueryDict:
         """Parse the form off the event loop; see ``http.aform``."""
-        return await extensions.aform(self)
+        return await http.aform(self)
 
-    def stream(self) -> "extensions.BodyStream":
+    def stream(self) -> "BodyStream":
         """Iterate over the body as it arrives; see ``http.stream``."""
-        return extensions.stream(self)
+        return http.stream(self)
 
     def is_disconnected(self) -> bool:
         """Tell whether the client has left; see ``http.is_disconnected``."""
-        return extensions.is_disconnected(self)
+        return http.is_disconnected(self)
 
     def after(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Call ``function`` after the last byte is sent; see ``http.after``."""
-        extensions.after(self, function, *args, **kwargs)
+        http.after(self, function, *args, **kwargs)
 
     async def early_hints(self, links: Iterable[str]) -> None:
         """Send a 103 response with ``Link`` headers; see ``http.early_hints``."""
-        await extensions.early_hints(self, links)
+        await http.early_hints(self, links)
 
     async def push(self, path: str) -> None:
         """Push a resource over HTTP/2; see ``http.push``."""
-        await extensions.push(self, path)
+        await http.push(self, path)
 
     @property
     def state(self) -> Any:
         """What the lifespan hooks left for requests; see ``http.state``."""
-        return extensions.state(self)
+        return http.state(self)
 
     @property
-    def tls(self) -> "extensions.TLS | None":
+    def tls(self) -> "http.TLS | None":
         """The connection's TLS information, if the server tells; see ``http.tls``."""
-        return extensions.tls(self)
+        return http.tls(self)
 
 
 # A tool may have put something of its own in the place of a check.
@@ -326,6 +328,9 @@ class _Watched:
         # One that is missing, or no ASCII, is the parser's to refuse.
         boundary = (request.content_params or {}).get("boundary", "")
         delimiter = boundary.encode("ascii", "replace")
+        # Sites without such forms do not pay for it.
+        from django_asgi_bridge.protocol.multipart import FormEdges  # noqa: PLC0415
+
         self._edges = FormEdges(delimiter, limit=_MAX_FORM_EDGE)
 
     def read(self, size: int | None = -1, /) -> bytes:

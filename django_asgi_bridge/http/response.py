@@ -9,28 +9,28 @@ Specification: ASGI HTTP 2.5, "Response Start", "Response Body"; RFC 9110.
 """
 
 import logging
-from collections.abc import Awaitable
-from typing import Any
+from collections.abc import Awaitable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from django_asgi_bridge.http.contracts import Chunker
+from django_asgi_bridge import http
 from django_asgi_bridge.http.djangos import Response, header_items
 from django_asgi_bridge.http.exchange import Exchange
-from django_asgi_bridge.http.extensions import trailers_of
-from django_asgi_bridge.http.files import FileSender
-from django_asgi_bridge.http.streams import close_unread, send_stream, take_place
 from django_asgi_bridge.protocol.response import (
     Headers,
     encode_headers,
     has_body,
 )
 
-__all__ = ("send_response",)
+if TYPE_CHECKING:
+    from django_asgi_bridge.http.contracts import Chunker
+
+__all__ = ("send_response", "trailers_of")
 
 logger = logging.getLogger("django_asgi_bridge.http")
 
 
 async def send_response(
-    handler: Chunker, exchange: Exchange, response: Response
+    handler: "Chunker", exchange: Exchange, response: Response
 ) -> None:
     """Send everything of ``response`` but its last event.
 
@@ -43,7 +43,7 @@ async def send_response(
             await _send_streaming(handler, exchange, response)
         finally:
             # Also where nothing of it was asked for.
-            await close_unread(response)
+            await http.streams.close_unread(response)
         return
     request = exchange.request
     sends_body = has_body(request and request.method, response.status_code)
@@ -75,16 +75,16 @@ async def send_response(
 
 
 async def _send_streaming(
-    handler: Chunker, exchange: Exchange, response: Response
+    handler: "Chunker", exchange: Exchange, response: Response
 ) -> None:
     request = exchange.request
     sends_body = has_body(request and request.method, response.status_code)
-    file = FileSender.of(response, exchange) if sends_body else None
+    file = http.files.FileSender.of(response, exchange) if sends_body else None
     if file is not None:
         await file.prepare()
     headers, length = _encode(exchange, response, sends_body)
     if sends_body and file is None and not response.is_async:
-        take_place(handler, exchange)
+        http.streams.take_place(handler, exchange)
     try:
         await _start(exchange, response, headers)
     except OSError as error:
@@ -93,7 +93,7 @@ async def _send_streaming(
     if file is not None:
         end = await file.send()
     elif sends_body:
-        await send_stream(handler, exchange, response, length)
+        await http.streams.send_stream(handler, exchange, response, length)
     exchange.last_message = end
 
 
@@ -146,6 +146,11 @@ async def _start_with_extensions(
     if has_trailers:
         message["trailers"] = True
     await exchange.send(message, has_trailers)
+
+
+def trailers_of(response: Response) -> Mapping[str, str] | None:
+    """Return the trailers that were set on a response; see ``http.set_trailers``."""
+    return getattr(response, "_bridge_trailers", None)
 
 
 def _without_length(headers: Headers) -> Headers:

@@ -8,12 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from time import monotonic
 from types import AsyncGeneratorType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.http.response import StreamingHttpResponse
 
 from django_asgi_bridge.exceptions import PoolBusy
-from django_asgi_bridge.http.contracts import Chunker
 from django_asgi_bridge.http.djangos import Response
 from django_asgi_bridge.http.exchange import Exchange
 from django_asgi_bridge.http.items import encoder_of
@@ -22,11 +21,14 @@ from django_asgi_bridge.http.turns import turns_of_loop
 from django_asgi_bridge.protocol.response import ContentLengthGuard
 from django_asgi_bridge.threads import PINS_NOTHING
 
+if TYPE_CHECKING:
+    from django_asgi_bridge.http.contracts import Chunker
+
 __all__ = ("close_unread", "send_stream", "take_place")
 
 
 async def send_stream(
-    handler: Chunker,
+    handler: "Chunker",
     exchange: Exchange,
     response: Response,
     declared: int | None,
@@ -72,7 +74,7 @@ async def send_stream(
         guard.finish()
 
 
-def take_place(handler: Chunker, exchange: Exchange) -> None:
+def take_place(handler: "Chunker", exchange: Exchange) -> None:
     """Count a response with a sync iterator; its place goes back with the request.
 
     Raises:
@@ -151,7 +153,7 @@ async def _aclose_all(*iterators: Any) -> None:
                 pass
 
 
-async def _pass_on_chunks(handler: Chunker, exchange: Exchange, part: bytes) -> None:
+async def _pass_on_chunks(handler: "Chunker", exchange: Exchange, part: bytes) -> None:
     for chunk, _ in handler.chunk_bytes(part):
         await exchange.pass_on(
             {"type": "http.response.body", "body": chunk, "more_body": True}, True

@@ -6,18 +6,20 @@ for a worker and once for the event loop. What both decide stands in one place.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from django.http import HttpResponse
 from django.urls import ResolverMatch
 
 from django_asgi_bridge.conf import read_setting
 from django_asgi_bridge.exceptions import PoolBusy
-from django_asgi_bridge.http.contracts import Dispatcher
 from django_asgi_bridge.http.djangos import Request, Response, iscoroutinefunction
 from django_asgi_bridge.http.exchange import Exchange
 from django_asgi_bridge.http.hooks import Blocks, always, blocks_of, is_from
 from django_asgi_bridge.threads import PINS_NOTHING, PINS_STATE
+
+if TYPE_CHECKING:
+    from django_asgi_bridge.http.contracts import Dispatcher
 
 __all__ = ("ViewHook", "ViewStep")
 
@@ -33,10 +35,13 @@ class ViewStep:
         instances: the middleware, from the outermost inwards.
     """
 
-    def __init__(self, handler: Dispatcher, instances: Sequence[Any]) -> None:
+    def __init__(self, handler: "Dispatcher", instances: Sequence[Any]) -> None:
         self.handler = handler
-        self.view_hooks = tuple(map(_view_hook, _methods(instances, "process_view")))
-        self._numbered_hooks = tuple(enumerate(self.view_hooks))
+        self.view_hooks = tuple(map(ViewHook, _methods(instances, "process_view")))
+        self._numbered_hooks = tuple(
+            (i, each.call, each.blocks, each.is_async)
+            for i, each in enumerate(self.view_hooks)
+        )
         self.template_hooks = _methods(instances[::-1], "process_template_response")
         self.exception_hooks = _methods(instances[::-1], "process_exception")
         own_check = type(handler).check_response
@@ -110,7 +115,7 @@ class ViewStep:
         lease = exchange.lease
         callback, args, kwargs = _parts(handler.resolve_request(request))
         response: Any = None
-        for i, (call, blocks, is_async) in self._numbered_hooks:
+        for i, call, blocks, is_async in self._numbered_hooks:
             if is_async or blocks(request, callback):
                 response = await self._view_hooks_on_loop(
                     i, (request, callback, args, kwargs), exchange
@@ -208,7 +213,7 @@ class ViewStep:
         return last
 
 
-class ViewHook(NamedTuple):
+class ViewHook:
     """A ``process_view``.
 
     Attributes:
@@ -217,13 +222,12 @@ class ViewHook(NamedTuple):
         is_async: it is a coroutine function.
     """
 
-    call: Callable[..., Any]
-    blocks: Blocks
-    is_async: bool
+    __slots__ = ("blocks", "call", "is_async")
 
-
-def _view_hook(method: Callable[..., Any]) -> ViewHook:
-    return ViewHook(method, blocks_of(method), iscoroutinefunction(method))
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self.call = method
+        self.blocks: Blocks = blocks_of(method)
+        self.is_async = iscoroutinefunction(method)
 
 
 def _call_view_hooks(hooks: Sequence[ViewHook], arguments: tuple[Any, ...]) -> Any:

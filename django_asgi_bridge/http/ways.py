@@ -5,7 +5,6 @@ that there are. The two walks here never wait: they end where something may bloc
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from django_asgi_bridge.http.djangos import Request
@@ -19,7 +18,6 @@ Step: TypeAlias = tuple[int, Callable[..., Any], Blocks | None]
 ``None`` for a hook that only computes."""
 
 
-@dataclass(slots=True, frozen=True, eq=False)
 class Way:
     """The hooks from one layer to the next thing that is called as a whole.
 
@@ -31,11 +29,21 @@ class Way:
         inside: the layer that it leads to, ``None`` for the view.
     """
 
-    start: int
-    end: int
-    inward: tuple[Step, ...]
-    outward: tuple[Step, ...]
-    inside: Layer | None
+    __slots__ = ("end", "inside", "inward", "outward", "start")
+
+    def __init__(
+        self,
+        start: int,
+        end: int,
+        inward: tuple[Step, ...],
+        outward: tuple[Step, ...],
+        inside: Layer | None,
+    ) -> None:
+        self.start = start
+        self.end = end
+        self.inward = inward
+        self.outward = outward
+        self.inside = inside
 
     def outward_from(self, top: int) -> tuple[Step, ...]:
         """Return the response hooks of the layers before number ``top``."""

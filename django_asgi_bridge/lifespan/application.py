@@ -15,7 +15,7 @@ from django_asgi_bridge.lifespan.hooks import (
     RunSync,
     dotted_name,
 )
-from django_asgi_bridge.lifespan.run import Phase, Plan, Run
+from django_asgi_bridge.lifespan.run import Phase, Run
 from django_asgi_bridge.types import App, Receive, Scope, Send
 
 __all__ = ("Lifespan",)
@@ -165,16 +165,12 @@ class Lifespan:
         return {**run.guest_states.get(id(guest), {}), **kept}
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> Run:
-        plan = Plan(
-            hooks=self.hooks,
-            guests=self.guests,
-            timeout=self.timeout,
-            run_sync=self._run_sync,
-        )
         with self._lock:
             for known in [known for known in self._runs if known.is_closed()]:
                 del self._runs[known]
-            run = self._runs[loop] = Run(plan)
+            run = self._runs[loop] = Run(
+                self.hooks, self.guests, self.timeout, self._run_sync
+            )
         return run
 
     def _current_run(self) -> Run | None:

@@ -11,10 +11,9 @@ import os
 from collections.abc import Coroutine, Iterator
 from enum import Enum
 from types import TracebackType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from django_asgi_bridge.exceptions import LifespanError
-from django_asgi_bridge.lifespan.guests import GuestManager
 from django_asgi_bridge.lifespan.hooks import (
     Hook,
     HookManager,
@@ -26,20 +25,11 @@ from django_asgi_bridge.lifespan.hooks import (
 )
 from django_asgi_bridge.types import App
 
-__all__ = ("Phase", "Plan", "Run")
+__all__ = ("Phase", "Run")
 
 logger = logging.getLogger("django_asgi_bridge.lifespan")
 
 _T = TypeVar("_T")
-
-
-class Plan(NamedTuple):
-    """What a run runs."""
-
-    hooks: tuple[Hook, ...]
-    guests: tuple[App, ...]
-    timeout: float
-    run_sync: RunSync | None
 
 
 class Phase(Enum):
@@ -55,24 +45,39 @@ class Run:
     """One start and one stop of all hooks and guests.
 
     Args:
-        plan: The hooks, entered in their order, then the guests.
+        hooks: Entered in their order.
+        guests: Entered after them.
+        timeout: Seconds that each may take to start, and to stop.
+        run_sync: Calls the two halves of a sync hook.
     """
 
     __slots__ = (
         "_entered",
+        "_guests",
+        "_hooks",
         "_pid",
-        "_plan",
+        "_run_sync",
         "_settled",
         "_stop_asked",
         "_task",
+        "_timeout",
         "error",
         "guest_states",
         "phase",
         "state",
     )
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    def __init__(
+        self,
+        hooks: tuple[Hook, ...],
+        guests: tuple[App, ...],
+        timeout: float,
+        run_sync: RunSync | None,
+    ) -> None:
+        self._hooks = hooks
+        self._guests = guests
+        self._timeout = timeout
+        self._run_sync = run_sync
         self._entered: list[tuple[str, Manager]] = []
         self._settled = asyncio.Event()
         self._stop_asked = asyncio.Event()
@@ -208,15 +213,20 @@ class Run:
         loop.run_until_complete(asyncio.wait({task}))
 
     def _managers(self) -> Iterator[tuple[str, Manager]]:
-        for hook in self._plan.hooks:
-            manager = HookManager(hook, self.state, self._plan.run_sync)
+        for hook in self._hooks:
+            manager = HookManager(hook, self.state, self._run_sync)
             yield f"hook {dotted_name(hook)!r}", manager
-        for guest in self._plan.guests:
+        for guest in self._guests:
+            # Sites that mount nothing do not pay for that room.
+            from django_asgi_bridge.lifespan.guests import (  # noqa: PLC0415
+                GuestManager,
+            )
+
             state = self.guest_states[id(guest)] = {}
             yield f"of guest {dotted_name(guest)!r}", GuestManager(guest, state)
 
     async def _in_time(self, step: Coroutine[Any, Any, _T]) -> _T:
-        limit = asyncio.timeout(self._plan.timeout)
+        limit = asyncio.timeout(self._timeout)
         try:
             async with limit:
                 return await step
@@ -224,7 +234,7 @@ class Run:
             if not limit.expired():
                 raise
             raise StepError(
-                f"it took longer than {self._plan.timeout:g} s, "
+                f"it took longer than {self._timeout:g} s, "
                 'see ASGI_BRIDGE["LIFESPAN_TIMEOUT"].'
             ) from error
 

@@ -7,7 +7,7 @@ Specification: ASGI HTTP message format 2.5, "HTTP connection scope"; RFC 9110
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 __all__ = (
     "HAS_LENGTH",
@@ -58,8 +58,10 @@ _META_KEYS: Final = {
 }
 
 # RFC 9110 5.6.2, without the underscore: `x_a` and `x-a` would share a META key.
-_NAME: Final = re.compile(rb"[!#$%&'*+\-.^`|~0-9A-Za-z]+")
-_METHOD: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_NAME: Final = (
+    b"!#$%&'*+-.^`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+)
+_METHOD: Final = _NAME + b"_"
 _METHODS: Final = frozenset(
     {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
 )
@@ -94,12 +96,10 @@ _BITS: Final = {
 }
 
 # Escapes that a proxy and Django may read differently: / \ NUL and dot segments.
-_AMBIGUOUS_PATH: Final = re.compile(
-    rb"%2f|%5c|%00|\\|/(?:\.|%2e){1,2}(?![^/?])", re.IGNORECASE
-)
+_AMBIGUOUS_PATH: Final = rb"%2f|%5c|%00|\\|/(?:\.|%2e){1,2}(?![^/?])"
 
 
-class Refusal(NamedTuple):
+class Refusal:
     """Why a request gets no view.
 
     Attributes:
@@ -107,8 +107,11 @@ class Refusal(NamedTuple):
         reason: One sentence for the log; no values of secret headers.
     """
 
-    status: int
-    reason: str
+    __slots__ = ("reason", "status")
+
+    def __init__(self, status: int, reason: str) -> None:
+        self.status = status
+        self.reason = reason
 
 
 def meta_from_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -156,7 +159,7 @@ def put_headers(meta: dict[str, Any], headers: Iterable[tuple[bytes, bytes]]) ->
 
 def _meta_key(name: bytes) -> str:
     """Return the META key of a name that is not a common lower-case one, or ``""``."""
-    if not _NAME.fullmatch(name):
+    if not name or name.translate(None, _NAME):
         return ""
     key = _META_KEYS.get(name.lower())
     return key or "HTTP_" + name.decode("ascii").upper().replace("-", "_")
@@ -227,7 +230,7 @@ def _check_target(scope: Mapping[str, Any]) -> Refusal | None:
     path = scope.get("path")
     if not isinstance(method, str) or not isinstance(path, str):
         raise _malformed("path" if isinstance(method, str) else "method", "str", scope)
-    if method not in _METHODS and not _METHOD.fullmatch(method):
+    if method not in _METHODS and not _is_token(method):
         return Refusal(400, f"method {_cut(method)} is not a token (RFC 9110 9.1)")
     if not path.startswith("/") and not (path == "*" and method.upper() == "OPTIONS"):
         return Refusal(400, f"path {_cut(path)} does not start with '/'")
@@ -261,10 +264,16 @@ def _is_encodable(text: str) -> bool:
     return True
 
 
+def _is_token(method: str) -> bool:
+    is_ascii = bool(method) and method.isascii()
+    return is_ascii and not method.encode().translate(None, _METHOD)
+
+
 def _check_raw_path(scope: Mapping[str, Any]) -> Refusal | None:
     """Check the path as sent; a server that keeps none leaves the decoded one."""
     raw_path = scope.get("raw_path") or scope["path"].encode()
-    found = _AMBIGUOUS_PATH.search(raw_path)
+    # Compiled by the first request, of sites that ask for it.
+    found = re.search(_AMBIGUOUS_PATH, raw_path, re.IGNORECASE)
     if found is None:
         return None
     return Refusal(

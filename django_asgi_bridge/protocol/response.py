@@ -6,7 +6,6 @@ with its extensions; RFC 9110 5.5, 5.6.2, 6.4.1, 7.6.1, 8.6.
 """
 
 import enum
-import re
 from collections.abc import Iterable
 from typing import Final, NoReturn, TypeAlias
 
@@ -33,7 +32,9 @@ MAX_LENGTH_DIGITS: Final = 18
 MAX_SHOWN: Final = 80
 """Characters of a value that an error repeats."""
 
-_TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_TOKEN: Final = (
+    b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+)
 
 _CONTROLS: Final = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])
 # NEL (0x85) ends a line for str.splitlines(); it is fine inside UTF-8 text.
@@ -155,7 +156,7 @@ def _encode_name(name: str | bytes, *, lower: bool) -> _Name:
     """Return a name's bytes and kind, or raise BadResponse."""
     # What ASCII lacks becomes "?", which is no token either.
     encoded = name.encode("ascii", "replace") if isinstance(name, str) else name
-    if not _TOKEN.fullmatch(encoded):
+    if not encoded or encoded.translate(None, _TOKEN):
         raise BadResponse(
             f"response header name {_cut(name)} is not valid:"
             " use one or more of A-Z a-z 0-9 ! # $ % & ' * + - . ^ _ ` | ~"
@@ -176,14 +177,12 @@ def _kind_of(lowered: bytes) -> int:
 
 
 _NAMES: Final[dict[str, _Name]] = {
-    case: (case.encode(), kind or _kind_of(case.lower().encode()), {})
+    case: (case.encode(), kind or _kind_of(case.encode().lower()), {})
     for names, kind in ((_COMMON_NAMES, 0), (_REPEATING_NAMES, _REPEATS))
     for name in names.split()
     for case in (name, name.lower())
 }
-_LOWER_NAMES: Final[dict[str, _Name]] = {
-    name: (encoded.lower(), kind, {}) for name, (encoded, kind, _) in _NAMES.items()
-}
+_LOWER_NAMES: Final = {name: _NAMES[name.lower()] for name in _NAMES}
 
 
 def _is_dropped(kind: int, value: str | bytes, *, lower: bool) -> bool:
@@ -339,41 +338,8 @@ class ResponseState(enum.IntEnum):
 
 _S = ResponseState
 
-# (state, event, more) -> next state; what is missing is refused. `more` is the
-# event's own flag: `trailers` of start, `more_body` of bodies, `more_trailers`.
-_TRANSITIONS: Final[dict[tuple[ResponseState, str, bool], ResponseState]] = {
-    (_S.WAITING, "http.response.early_hint", False): _S.WAITING,
-    (_S.WAITING, "http.response.debug", False): _S.WAITING,
-    (_S.WAITING, "http.response.start", False): _S.STARTED,
-    (_S.WAITING, "http.response.start", True): _S.STARTED_WITH_TRAILERS,
-    (_S.TRAILERS, "http.response.trailers", True): _S.TRAILERS,
-    (_S.TRAILERS, "http.response.trailers", False): _S.DONE,
-}
-for _start, _body, _end in (
-    (_S.STARTED, _S.BODY, _S.DONE),
-    (_S.STARTED_WITH_TRAILERS, _S.BODY_WITH_TRAILERS, _S.TRAILERS),
-):
-    # A file named by its path is the whole body.
-    _TRANSITIONS[_start, "http.response.pathsend", False] = _end
-    for _before in (_start, _body):
-        for _event in ("http.response.body", "http.response.zerocopysend"):
-            _TRANSITIONS[_before, _event, True] = _body
-            _TRANSITIONS[_before, _event, False] = _end
-for _state in _S:
-    if _state is not _S.DONE:
-        _TRANSITIONS[_state, "http.response.push", False] = _state
-
-
 NEXT_STATES: Final[dict[bool, dict[ResponseState, dict[str, ResponseState]]]] = {
-    more: {
-        state: {
-            event: following
-            for (before, event, flag), following in _TRANSITIONS.items()
-            if before is state and flag is more
-        }
-        for state in _S
-    }
-    for more in (False, True)
+    more: {state: {} for state in _S} for more in (False, True)
 }
 """The state that follows, by ``more``, the present one and the event's type.
 
@@ -381,6 +347,31 @@ NEXT_STATES: Final[dict[bool, dict[ResponseState, dict[str, ResponseState]]]] = 
 ``more_body`` of body events, ``more_trailers`` of trailers; False for all others.
 What is missing is refused.
 """
+
+_LAST: Final = NEXT_STATES[False]
+_MORE: Final = NEXT_STATES[True]
+
+for _state in _S:
+    if _state is not _S.DONE:
+        _LAST[_state]["http.response.push"] = _state
+_LAST[_S.WAITING] |= {
+    "http.response.early_hint": _S.WAITING,
+    "http.response.debug": _S.WAITING,
+    "http.response.start": _S.STARTED,
+}
+_MORE[_S.WAITING]["http.response.start"] = _S.STARTED_WITH_TRAILERS
+_MORE[_S.TRAILERS]["http.response.trailers"] = _S.TRAILERS
+_LAST[_S.TRAILERS]["http.response.trailers"] = _S.DONE
+for _start, _body, _end in (
+    (_S.STARTED, _S.BODY, _S.DONE),
+    (_S.STARTED_WITH_TRAILERS, _S.BODY_WITH_TRAILERS, _S.TRAILERS),
+):
+    # A file named by its path is the whole body.
+    _LAST[_start]["http.response.pathsend"] = _end
+    for _before in (_start, _body):
+        for _event in ("http.response.body", "http.response.zerocopysend"):
+            _MORE[_before][_event] = _body
+            _LAST[_before][_event] = _end
 
 
 def state_after(

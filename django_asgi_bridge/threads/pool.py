@@ -15,7 +15,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from types import SimpleNamespace
 
 from django_asgi_bridge.exceptions import PoolBusy
 from django_asgi_bridge.threads.process import watch_process
@@ -27,7 +27,7 @@ __all__ = ("PoolStats", "WorkerPool")
 logger = logging.getLogger("django_asgi_bridge.threads")
 
 
-class PoolStats(NamedTuple):
+class PoolStats(SimpleNamespace):
     """What the pool does at one moment.
 
     Attributes:

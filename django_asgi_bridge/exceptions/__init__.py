@@ -19,7 +19,28 @@
 
 ``AcceptConnection``, ``DenyConnection``, ``Redirect`` and ``StopConsumer`` are no
 errors: a consumer raises them to say how its connection goes on.
+
+Those of WebSockets and channel layers are loaded by the first who asks for one.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from django_asgi_bridge.exceptions.channels import (
+        AcceptConnection,
+        BadMessage,
+        ChannelFull,
+        DenyConnection,
+        InvalidChannelLayerError,
+        LayerUnavailable,
+        MessageTooLarge,
+        Redirect,
+        RequestAborted,
+        RequestTimeout,
+        SocketStateError,
+        StopConsumer,
+    )
 
 __all__ = (
     "AcceptConnection",
@@ -47,35 +68,12 @@ class BridgeError(Exception):
     """The root of this package's own errors."""
 
 
-class AcceptConnection(Exception):
-    """Raised in a WebSocket consumer's ``connect()``: accept the handshake."""
-
-
-class BadMessage(BridgeError, ValueError):
-    """A message that ASGI or the channel layer cannot carry.
-
-    If you see this: the message names the key path and what may stand there.
-    """
-
-
-class ChannelFull(BridgeError):
-    """A channel holds as many messages as its capacity allows.
-
-    If you see this: its reader is slower than its senders; raise the layer's
-    ``capacity``, or send less.
-    """
-
-
 class ClientDisconnected(BridgeError, ConnectionError):
     """The client left while something of it was still being read.
 
     If you see this: stop the work for this client; nothing that is sent to it
     arrives any more.
     """
-
-
-class DenyConnection(Exception):
-    """Raised in a WebSocket consumer's ``connect()``: refuse the handshake."""
 
 
 class DetachedRequest(BridgeError, RuntimeError):
@@ -87,28 +85,10 @@ class DetachedRequest(BridgeError, RuntimeError):
     """
 
 
-class InvalidChannelLayerError(BridgeError, ValueError):
-    """``CHANNEL_LAYERS`` is wrong, or the layer lacks what was asked of it."""
-
-
-class LayerUnavailable(BridgeError, ConnectionError):
-    """The server behind a channel layer did not answer, so a message is not sent.
-
-    If you see this: see whether the server is up; sockets stay open meanwhile.
-    """
-
-
 class LifespanError(BridgeError, RuntimeError):
     """A startup or shutdown hook failed, so the application cannot serve.
 
     If you see this: the message names the hook and its error.
-    """
-
-
-class MessageTooLarge(BridgeError):
-    """A message is larger than the channel layer carries.
-
-    If you see this: send a reference to the content instead of the content.
     """
 
 
@@ -125,45 +105,23 @@ class PoolBusy(BridgeError, RuntimeError):
         self.retry_after = retry_after
 
 
-class Redirect(DenyConnection):
-    """Raised in a WebSocket consumer's ``connect()``: answer with a redirect.
-
-    Browsers do not follow it; other clients and proxies may.
-
-    Args:
-        url: where to.
-        status: 301, 302, 303, 307 or 308.
-    """
-
-    def __init__(self, url: str, status: int = 302) -> None:
-        super().__init__(url)
-        self.url = url
-        self.status = status
-
-
-class RequestAborted(BridgeError):
-    """The client left before its request was complete."""
-
-
-class RequestTimeout(RequestAborted):
-    """The request took longer than it may."""
-
-
-class SocketStateError(BridgeError, RuntimeError):
-    """A WebSocket event was sent when the connection could not take it.
-
-    If you see this: the message names the event and the state; accept the
-    handshake before you send.
-    """
-
-
-class StopConsumer(Exception):
-    """Raised by a handler: the consumer's work is over, end it cleanly."""
-
-
 class UnsupportedByServer(BridgeError, RuntimeError):
     """The ASGI server does not offer the extension that was asked for.
 
     If you see this: test ``request.scope["extensions"]`` first, or serve the
     project with a server whose column in the servers table says yes.
     """
+
+
+if not TYPE_CHECKING:
+    # Type checkers would take every misspelled name for one that this gives.
+
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = getattr(import_module(f"{__name__}.channels"), name)
+        globals()[name] = found
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
