@@ -13,7 +13,7 @@ import asyncio
 import contextvars
 import logging
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from functools import cached_property
 from operator import itemgetter
 from typing import Any
@@ -51,6 +51,8 @@ from django_asgi_bridge.types import Receive, Scope, Send
 __all__ = ("ASGIHandler", "ASGIRequest")
 
 logger = logging.getLogger("django.request")
+
+_Serving = Coroutine[Any, Any, None]
 
 _ASGI = "django.core.handlers.asgi"
 _BASE = "django.core.handlers.base"
@@ -141,8 +143,8 @@ class ASGIHandler(DjangoASGIHandler):
         """
         await self.begin(scope, receive, send)
 
-    def begin(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Do as a call does, for who awaits it in a coroutine already."""
+    def begin(self, scope: Scope, receive: Receive, send: Send) -> _Serving:
+        """Return the coroutine of a call, without one more around it."""
         if scope["type"] != "http":
             raise ValueError(
                 f"Django can only handle ASGI/HTTP connections, not {scope['type']}."
@@ -158,15 +160,16 @@ class ASGIHandler(DjangoASGIHandler):
         """Serve one HTTP request, in a copy of the calling context."""
         await self._open(scope, receive, send)
 
-    def _open(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    def _open(self, scope: Scope, receive: Receive, send: Send) -> _Serving:
         exchange = open_exchange(self, scope, receive, send)
-        serving = self._serve(exchange)
-        if exchange.look is None or exchange.look.policy != "shield":
-            return serving
-        task = asyncio.get_running_loop().create_task(serving)
+        is_shielded = exchange.look is not None and exchange.look.policy == "shield"
+        return (self._serve_shielded if is_shielded else self._serve)(exchange)
+
+    async def _serve_shielded(self, exchange: Exchange) -> None:
+        task = asyncio.get_running_loop().create_task(self._serve(exchange))
         self._shielded.add(task)
         task.add_done_callback(self._shielded.discard)
-        return asyncio.shield(task)
+        await asyncio.shield(task)
 
     async def _serve(self, exchange: Exchange) -> None:
         exchange.task = asyncio.current_task()

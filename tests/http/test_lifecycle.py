@@ -13,6 +13,7 @@ from django.core.signals import request_finished, request_started
 from django.http import FileResponse, HttpResponse, StreamingHttpResponse
 from django.utils.deprecation import MiddlewareMixin
 
+from django_asgi_bridge.asgi import Application
 from django_asgi_bridge.http import on_disconnect
 from django_asgi_bridge.http.handler import ASGIHandler
 from django_asgi_bridge.threads import get_pool
@@ -659,6 +660,22 @@ async def test_async_view_runs_to_its_end_when_shielded_from_the_server():
     assert isinstance(error, asyncio.CancelledError)
     assert ledger.counts == (1, 1, 1)
     assert left == {}
+
+
+@pytest.mark.parametrize("policy", ["cancel", "finish", "shield"])
+async def test_application_returns_a_coroutine(policy):
+    """Servers and test tools make a task of what it returns."""
+
+    @on_disconnect(policy)
+    async def view(request):
+        return HttpResponse("here")
+
+    wire = Wire()
+    with site(view) as handler:
+        serving = Application(handler, {})(wire.scope, wire.receive, wire.send)
+        await asyncio.create_task(serving)
+
+    assert wire.body == b"here"
 
 
 async def test_finish_view_is_cancelled_when_the_server_cancels():
