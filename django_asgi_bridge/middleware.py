@@ -3,7 +3,7 @@
 from collections.abc import Awaitable
 from typing import Any
 
-from django_asgi_bridge.threads import tail_call
+from django_asgi_bridge.threads import hand_on, tail_call
 from django_asgi_bridge.types import App, Receive, Scope, Send
 
 __all__ = ("BaseMiddleware",)
@@ -25,4 +25,4 @@ class BaseMiddleware:
     @tail_call
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[Any]:
         """Call the application with a copy of the scope."""
-        return self.inner(dict(scope), receive, send)
+        return hand_on(self.inner, dict(scope), receive, send)

@@ -16,7 +16,7 @@ from django.utils.http import http_date
 
 from django_asgi_bridge.conf import django_settings
 from django_asgi_bridge.db import database_sync_to_async
-from django_asgi_bridge.threads import ensured_lease, raising, tail_call
+from django_asgi_bridge.threads import ensured_lease, hand_on, raising, tail_call
 from django_asgi_bridge.types import App, Receive, Scope, Send
 
 __all__ = (
@@ -56,7 +56,7 @@ class CookieMiddleware:
                 )
             )
         cookies = read_cookies(scope)
-        return self.inner({**scope, "cookies": cookies}, receive, send)
+        return hand_on(self.inner, {**scope, "cookies": cookies}, receive, send)
 
     @classmethod
     def set_cookie(

@@ -10,7 +10,7 @@ from django_asgi_bridge.consumer.names import get_handler_name
 from django_asgi_bridge.db import database_sync_to_async
 from django_asgi_bridge.exceptions import StopConsumer
 from django_asgi_bridge.sockets import Bounds, Dropped
-from django_asgi_bridge.threads import tail_call
+from django_asgi_bridge.threads import raising, tail_call
 from django_asgi_bridge.types import Message, Receive, Scope, Send
 
 __all__ = ("AsyncConsumer", "SyncConsumer")
@@ -68,9 +68,13 @@ class AsyncConsumer:
         Raises:
             ValueError: there is no such method.
         """
-        handler = getattr(self, get_handler_name(message), None)
+        try:
+            handler = getattr(self, get_handler_name(message), None)
+        except ValueError as error:
+            return raising(error)
         if handler is None:
-            raise ValueError(f"No handler for message type {message['type']}")
+            kind = message["type"]
+            return raising(ValueError(f"No handler for message type {kind}"))
         return handler(message)  # type: ignore[no-any-return] # a coroutine method
 
     @tail_call

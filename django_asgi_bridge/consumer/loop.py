@@ -108,11 +108,13 @@ class HandlerLoop:
         """Handle a layer's event at once, if that can be; the inbox asks."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+            self._event = event
         elif self._is_reading and self._is_at_rest():
+            # First: a loop with eager tasks handles it before the call returns.
+            self._event = event
             self._call_aside()
         else:
             return False
-        self._event = event
         return True
 
     def takes_frame(self, message: Message) -> bool:
@@ -128,7 +130,7 @@ class HandlerLoop:
 
     def drop_all(self) -> None:
         """Count what was taken and never came to its handler; forget the task."""
-        self._task = None
+        self._task = self._error = None
         frames = (self._message, self._homeless)
         lost = sum(each is not None for each in frames)
         if lost or self._event is not None:
@@ -149,6 +151,7 @@ class HandlerLoop:
         message = self._message
         if (
             message is None
+            or self._error is not None
             or self._inbox.has_news
             or self._aside is not None
             or self._handled >= TURN - 1

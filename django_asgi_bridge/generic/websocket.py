@@ -22,7 +22,7 @@ from django_asgi_bridge.exceptions import (
 )
 from django_asgi_bridge.generic import rules
 from django_asgi_bridge.generic.groups import join_groups, leave_groups
-from django_asgi_bridge.threads import call_async, tail_call
+from django_asgi_bridge.threads import call_async, raising, tail_call
 from django_asgi_bridge.types import Message
 
 __all__ = (
@@ -138,13 +138,14 @@ class AsyncWebsocketConsumer(AsyncConsumer):
         Raises:
             ValueError: neither text nor bytes are given.
         """
-        sending = super().send(rules.frame_event(text_data, bytes_data))
-        return self._close_after(sending, close) if close else sending
+        try:
+            event = rules.frame_event(text_data, bytes_data)
+        except ValueError as error:
+            return raising(error)
+        return self._send_and_close(event, close) if close else super().send(event)
 
-    async def _close_after(
-        self, sending: Coroutine[Any, Any, None], code: bool | int
-    ) -> None:
-        await sending
+    async def _send_and_close(self, event: Message, code: bool | int) -> None:
+        await super().send(event)
         await self.close(code)
 
     async def close(

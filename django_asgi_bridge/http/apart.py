@@ -35,7 +35,7 @@ async def answer_apart(handler: "Responder", request: Request) -> Response:
 async def _answer(
     handler: "Responder", request: Request, exchange: Exchange
 ) -> Response:
-    exchange.task = asyncio.current_task()
+    exchange.task, exchange.lease.owner = asyncio.current_task(), exchange
     exchange.lease.enter()
     exchange.see(look_at(request.path_info, None, "cancel"))
     try:

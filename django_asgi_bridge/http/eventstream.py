@@ -178,7 +178,7 @@ class EventStreamResponse(StreamingHttpResponse):
         items need not be whole events.
         """
         is_ours = cast("Any", self)._iterator is self._events
-        return self._beat() if is_ours else None
+        return self._beat() if is_ours and self._keeps("__iter__") else None
 
     @property
     def async_events(self) -> AsyncEvents | None:
@@ -188,13 +188,17 @@ class EventStreamResponse(StreamingHttpResponse):
         has begun to read it, and where a subclass reads it in its own way.
         """
         events = self._events
-        is_ours = cast("Any", self)._iterator is events and all(
-            getattr(type(self), name) is getattr(EventStreamResponse, name)
-            for name in ("__aiter__", "make_bytes")
-        )
+        is_ours = cast("Any", self)._iterator is events and self._keeps("__aiter__")
         if is_ours and isinstance(events, AsyncEvents) and not events.is_begun:
             return events
         return None
+
+    def _keeps(self, iteration: str) -> bool:
+        """Tell whether nobody has put another ``iteration`` in the place of ours."""
+        return "make_bytes" not in self.__dict__ and all(
+            getattr(type(self), name) is getattr(EventStreamResponse, name)
+            for name in (iteration, "make_bytes")
+        )
 
     def _beat(self) -> Beat | None:
         if self.heartbeat is None:

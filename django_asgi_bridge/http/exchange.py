@@ -85,6 +85,8 @@ class Exchange:
         self.config = config
         self.listen = listen
         # Whoever answers the request; set there.
+        # That which serves the request, once it does, and then the lease knows us:
+        # a task that is cancelled before its first step would end neither.
         self.task: asyncio.Task[Any] | None = None
         self.prefix = ""
         self.look: Look | None = None
@@ -110,7 +112,6 @@ class Exchange:
         self.is_finished = False
         self.has_waited = False
         self.wants_cancel = False
-        lease.owner = self
 
     def __str__(self) -> str:
         match = None if self.look is None else self.look.match
@@ -282,7 +283,7 @@ class Exchange:
     def pass_on(self, message: Message, more: bool = False) -> Awaitable[None]:
         """Do as ``send`` does, but for what the server says: an ``OSError``.
 
-        One step less, for the two events that each response has.
+        One step less, for the two events that each response has, and parts of streams.
         """
         event = message["type"]
         # The first state counts as false: state_after() knows its successors too.

@@ -26,8 +26,7 @@ from django.http import FileResponse, HttpResponseBadRequest
 from django.urls import get_resolver
 
 from django_asgi_bridge import http
-from django_asgi_bridge.conf import django_settings as settings
-from django_asgi_bridge.conf import get_config, read_setting
+from django_asgi_bridge.conf import django_settings, get_config, read_setting
 from django_asgi_bridge.exceptions import ClientDisconnected, LifespanError, PoolBusy
 from django_asgi_bridge.http.arrival import open_body, open_exchange
 from django_asgi_bridge.http.djangos import Request, Response, iscoroutinefunction
@@ -45,7 +44,7 @@ from django_asgi_bridge.http.response import send_response
 from django_asgi_bridge.lifespan import Lifespan, app_hooks, find_hooks
 from django_asgi_bridge.protocol.request import Refusal
 from django_asgi_bridge.protocol.response import ResponseState
-from django_asgi_bridge.threads import drive, run_apart
+from django_asgi_bridge.threads import drive, raising, run_apart
 from django_asgi_bridge.types import Receive, Scope, Send
 
 __all__ = ("ASGIHandler", "ASGIRequest")
@@ -53,7 +52,7 @@ __all__ = ("ASGIHandler", "ASGIRequest")
 logger = logging.getLogger("django.request")
 
 _Serving = Coroutine[Any, Any, None]
-
+_wants_atomic = itemgetter("ATOMIC_REQUESTS")
 _ASGI = "django.core.handlers.asgi"
 _BASE = "django.core.handlers.base"
 _DJANGOS_CALL = unless_patched(DjangoASGIHandler.__call__, _ASGI)
@@ -152,16 +151,19 @@ class ASGIHandler(DjangoASGIHandler):
         if DjangoASGIHandler.__call__ is not _DJANGOS_CALL:
             # A monitoring tool replaced Django's method and wants to be called.
             return super().__call__(dict(scope), receive, send)
-        if type(self).handle is not _HANDLE:
-            return self.handle(scope, receive, send)
-        return self._open(scope, receive, send)
+        handle = self.handle
+        serve = self._open if getattr(handle, "__func__", None) is _HANDLE else handle
+        return serve(scope, receive, send)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request, in a copy of the calling context."""
         await self._open(scope, receive, send)
 
     def _open(self, scope: Scope, receive: Receive, send: Send) -> _Serving:
-        exchange = open_exchange(self, scope, receive, send)
+        try:
+            exchange = open_exchange(self, scope, receive, send)
+        except Exception as error:
+            return raising(error)
         is_shielded = exchange.look is not None and exchange.look.policy == "shield"
         return (self._serve_shielded if is_shielded else self._serve)(exchange)
 
@@ -172,7 +174,7 @@ class ASGIHandler(DjangoASGIHandler):
         await asyncio.shield(task)
 
     async def _serve(self, exchange: Exchange) -> None:
-        exchange.task = asyncio.current_task()
+        exchange.task, exchange.lease.owner = asyncio.current_task(), exchange
         context = contextvars.copy_context()
         try:
             await drive(context, self._answer(exchange), exchange.on_wait)
@@ -270,10 +272,9 @@ class ASGIHandler(DjangoASGIHandler):
         try:
             if type(self).run_get_response is _RUN_GET_RESPONSE:
                 # What that does, and what the other one does, without their steps.
-                if (
-                    type(self).get_response_async is _OWN_GET_RESPONSE
-                    and django_base.BaseHandler.get_response_async is _GET_RESPONSE
-                ):
+                own = getattr(self.get_response_async, "__func__", None)
+                djangos = django_base.BaseHandler.get_response_async
+                if own is _OWN_GET_RESPONSE and djangos is _GET_RESPONSE:
                     response = await self._walk(request, exchange)
                     if _owes_log(request, response):
                         await exchange.lease.run_promptly(
@@ -289,7 +290,7 @@ class ASGIHandler(DjangoASGIHandler):
         except PoolBusy as error:
             response = http.answers.busy(error, request)
         except Exception:
-            if settings.DEBUG_PROPAGATE_EXCEPTIONS:
+            if django_settings.DEBUG_PROPAGATE_EXCEPTIONS:
                 raise
             logger.exception("no response for %s", request.path)
             response = self.last_chance(request)
@@ -349,10 +350,11 @@ class ASGIHandler(DjangoASGIHandler):
             from django_asgi_bridge.db import atomic_view  # noqa: PLC0415
 
             return atomic_view(view)
-        is_wanted = any(map(_wants_atomic, connections.settings.values()))
-        if not is_wanted and django_base.BaseHandler.make_view_atomic is _MAKE_ATOMIC:
+        make_atomic = super().make_view_atomic
+        is_djangos = getattr(make_atomic, "__func__", make_atomic) is _MAKE_ATOMIC
+        if is_djangos and not any(map(_wants_atomic, connections.settings.values())):
             return view
-        return super().make_view_atomic(view)
+        return make_atomic(view)
 
     # The response.
 
@@ -378,9 +380,6 @@ class ASGIHandler(DjangoASGIHandler):
     async def read_body(self, receive: Receive) -> Any:
         """Read a whole body, whatever its size, into a spooled file."""
         return await http.body.spool(http.body.pieces_of(receive))
-
-
-_wants_atomic = itemgetter("ATOMIC_REQUESTS")
 
 
 def _owes_log(request: Request, response: Response) -> bool:

@@ -21,7 +21,14 @@ from django.http import HttpRequest
 from django_asgi_bridge.conf import django_settings as settings
 from django_asgi_bridge.conf import read_setting
 
-__all__ = ("Blocks", "always", "blocks_of", "is_from", "never", "unless_patched")
+__all__ = (
+    "Blocks",
+    "always",
+    "blocks_of",
+    "is_from",
+    "never",
+    "unless_patched",
+)
 
 Blocks = Callable[[HttpRequest, Any], bool]
 """May the hook block now? Asked with the request and, for a response hook, the

@@ -26,7 +26,8 @@ def encoder_of(response: Response) -> Encoder | None:
     """
     kind = type(response)
     if not (
-        kind.make_bytes is _MAKE_BYTES
+        "make_bytes" not in response.__dict__
+        and kind.make_bytes is _MAKE_BYTES
         and kind.__iter__ is _ITER
         and kind.__aiter__ is _AITER
         and getattr(kind.streaming_content, "fget", None) is _CONTENT

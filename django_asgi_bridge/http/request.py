@@ -143,9 +143,10 @@ class ASGIRequest(DjangoASGIRequest):
         allowed = read_setting("ALLOWED_HOSTS")
         # Without any, DEBUG has a say.
         if (
-            not allowed
+            _GET_HOST is None
+            or not allowed
             or type(allowed) not in (list, tuple)
-            or DjangoASGIRequest.get_host is not _GET_HOST
+            or getattr(super().get_host, "__func__", None) is not _GET_HOST
             or django_request.validate_host is not _VALIDATE_HOST
         ):
             return super().get_host()

@@ -1,7 +1,7 @@
 """Streaming bodies: from the view's iterator to body events.
 
 A sync iterator runs on the request's worker: see ``pulling``. An async one runs in
-the request's own task, and is closed there.
+the request's own task, and is closed there; that of an event stream in its source's.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -137,8 +137,12 @@ def _own_parts(response: Response) -> AsyncIterator[bytes]:
 async def _aclose_all(*iterators: Any) -> None:
     """Close async generators, and those that they iterate over, in this task."""
     pending = list(iterators)
+    closed: list[Any] = []
     while pending:
         iterator = pending.pop(0)
+        if any(iterator is each for each in closed):
+            continue
+        closed.append(iterator)
         if isinstance(iterator, AsyncGeneratorType):
             # A wrapper such as gzip's does not close what it wraps, which would
             # be left to the garbage collector.

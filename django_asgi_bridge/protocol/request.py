@@ -103,7 +103,7 @@ class Refusal:
     """Why a request gets no view.
 
     Attributes:
-        status: The HTTP status of the answer: 400, 408, 413 or 431.
+        status: The HTTP status of the answer: 400, 408, 413, 431, 503 or 507.
         reason: One sentence for the log; no values of secret headers.
     """
 

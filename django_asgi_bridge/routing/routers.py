@@ -11,7 +11,7 @@ from django.urls.resolvers import RegexPattern, RoutePattern, URLResolver
 
 from django_asgi_bridge.conf import django_settings, get_config
 from django_asgi_bridge.lifespan import Lifespan, app_hooks, find_hooks
-from django_asgi_bridge.threads import raising, run_apart, tail_call
+from django_asgi_bridge.threads import hand_on, raising, run_apart, tail_call
 from django_asgi_bridge.types import App, Receive, Scope, Send
 
 __all__ = (
@@ -77,7 +77,7 @@ class ProtocolTypeRouter:
                 if "type" in scope
                 else KeyError("type")
             )
-        return application(scope, receive, send)
+        return hand_on(application, scope, receive, send)
 
     @cached_property
     def _lifespan(self) -> App:

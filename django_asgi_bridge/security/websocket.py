@@ -17,7 +17,7 @@ from django.utils.http import is_same_domain
 
 from django_asgi_bridge.conf import django_settings
 from django_asgi_bridge.sockets.refusal import refuse
-from django_asgi_bridge.threads import raising, tail_call
+from django_asgi_bridge.threads import hand_on, raising, tail_call
 from django_asgi_bridge.types import App, Receive, Scope, Send
 
 __all__ = (
@@ -64,7 +64,7 @@ class OriginValidator:
         # Two of them can only be an attempt to be read in two ways.
         origin = _parse(origins[0]) if len(origins) == 1 else None
         if len(origins) < 2 and self.valid_origin(origin):
-            return self.application(scope, receive, send)
+            return hand_on(self.application, scope, receive, send)
         return WebsocketDenier()(scope, receive, send)
 
     def valid_origin(self, parsed_origin: ParseResult | None) -> bool:
@@ -147,7 +147,7 @@ class SameOriginValidator:
         """Serve a connection, or refuse it."""
         if not self.admits(scope):
             return refuse(scope, receive, send)
-        return self.application(scope, receive, send)
+        return hand_on(self.application, scope, receive, send)
 
     def admits(self, scope: Scope) -> bool:
         """Tell whether a handshake may go on; log why if not."""

@@ -2,10 +2,12 @@
 
 That task goes from socket to socket. Where a send waits it stays, as that socket's
 writer, so that what the server finds as the current task is so to the end; a new task
-goes on with the others.
+goes on with the others. Python 3.11 has no tasks that begin at once: there each socket
+gets a writer of its own.
 """
 
 import asyncio
+import contextvars
 import logging
 import sys
 from asyncio import _get_running_loop
@@ -56,7 +58,7 @@ def put_frames(holders: Sequence[_H], frame: Message, key: str) -> list[_H]:
         return cast.refused
     while not cast.is_over:
         # It has reached the end, or a send that waits, when this returns.
-        start_task(loop, cast.go())
+        start_task(loop, cast.go(), contextvars.Context())
     return cast.refused
 
 
@@ -102,6 +104,8 @@ class _Cast(Generic[_H]):
             awaited = context.run(first_step, writing.__await__(), _DONE)
             if awaited is not _DONE:
                 socket.keep_writer(task)
+                # It may wait for long: nothing of the other members is to.
+                del self, holder, mailbox, task
                 await go_on(context, writing, awaited)
                 return
             if task.cancelling():

@@ -97,7 +97,7 @@ class Socket:
         self._is_closing = False
         self._writer: asyncio.Task[None] | None = None
         self._patience: asyncio.TimerHandle | None = None
-        self._progress = 0.0  # when the send that runs began
+        self._progress = 0.0  # when the send that waits began
         # The task of an own send that runs, and one that was cut off for its client.
         self._sender: asyncio.Task[Any] | None = None
         self._abandoned: asyncio.Task[Any] | None = None

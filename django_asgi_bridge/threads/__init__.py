@@ -13,6 +13,7 @@ from django_asgi_bridge.conf import get_config
 from django_asgi_bridge.threads import connections
 from django_asgi_bridge.threads.cancellation import Postponed, ended
 from django_asgi_bridge.threads.coroutines import (
+    hand_on,
     raising,
     start_task,
     tail_call,
@@ -50,6 +51,7 @@ __all__ = (
     "ensured_lease",
     "get_pool",
     "go_on",
+    "hand_on",
     "lease_of_context",
     "new_handler_lease",
     "new_lease",

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NoReturn, TypeVar
 
-__all__ = ("raising", "start_task", "tail_call")
+__all__ = ("hand_on", "raising", "start_task", "tail_call")
 
 _F = TypeVar("_F", bound=Callable[..., Awaitable[Any]])
 
@@ -40,17 +40,57 @@ def tail_call(function: _F) -> _F:
     """Mark a function that returns what another one lets it await.
 
     Servers, and others who ask, are told that it is a coroutine function. What it does
-    by itself is done when it is called, in the caller's context: no more than look-ups
-    may stand there.
+    by itself is done when it is called, in the caller's context; what it raises has to
+    come by ``raising()``.
     """
     if sys.version_info < (3, 12):
         # Nothing else would show there that it is one.
-        @functools.wraps(function)
-        async def awaiting(*args: Any, **kwargs: Any) -> Any:
-            return await function(*args, **kwargs)
-
-        return awaiting
+        return _awaiting(function)
     return inspect.markcoroutinefunction(function)
+
+
+def _awaiting(function: Any) -> Any:
+    """Return a coroutine function that awaits what another one returns."""
+    asked = tuple(inspect.signature(function).parameters)
+
+    # uvicorn calls an application without arguments: one that allows it is taken for
+    # a factory. So these have the arguments of an application, and no others.
+    if asked == ("self", "scope", "receive", "send"):
+
+        @functools.wraps(function)
+        async def method(self: Any, scope: Any, receive: Any, send: Any) -> Any:
+            return await function(self, scope, receive, send)
+
+        return method
+    if asked == ("scope", "receive", "send"):
+
+        @functools.wraps(function)
+        async def application(scope: Any, receive: Any, send: Any) -> Any:
+            return await function(scope, receive, send)
+
+        return application
+
+    @functools.wraps(function)
+    async def awaiting(*args: Any, **kwargs: Any) -> Any:
+        return await function(*args, **kwargs)
+
+    return awaiting
+
+
+def hand_on(
+    application: Callable[..., Awaitable[Any]], scope: Any, receive: Any, send: Any
+) -> Coroutine[Any, Any, Any]:
+    """Return the coroutine of an ASGI application, which may be anybody's.
+
+    One that returns a future gets a coroutine around it, since servers and test tools
+    make a task of what they are given.
+    """
+    serving = application(scope, receive, send)
+    return serving if inspect.iscoroutine(serving) else _wait_for(serving)
+
+
+async def _wait_for(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
 
 
 async def raising(error: Exception) -> NoReturn:

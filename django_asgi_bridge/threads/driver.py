@@ -142,8 +142,11 @@ def go_on(
                     awaited = run(send, value)
                 else:
                     error, thrown = None, error
-                    awaited = run(throw, thrown)
-                    del thrown
+                    try:
+                        awaited = run(throw, thrown)
+                    finally:
+                        # Else its traceback would refer to itself.
+                        del thrown
             except StopIteration as stop:
                 return stop.value
         value = None

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 import threading
 
 import pytest
@@ -15,7 +16,7 @@ from django_asgi_bridge.generic.websocket import (
 from django_asgi_bridge.sockets import Bounds
 from django_asgi_bridge.threads import get_pool, run_sync
 from tests.consumer.consumers import Echo
-from tests.consumer.wire import Wire
+from tests.consumer.wire import WATCHDOG, Wire
 
 pytestmark = pytest.mark.asyncio
 
@@ -629,3 +630,79 @@ async def test_foreign_layer_that_fails_ends_the_consumer(layer, caplog):
 
     with pytest.raises(ConnectionError, match="no broker"):
         await wire.end()
+
+
+@pytest.mark.parametrize("error", [StopConsumer, ValueError])
+async def test_frame_is_not_handled_after_a_handler_of_an_event_ended_it(error, layer):
+    """Not even one that the server hands out in answer to the cancellation."""
+    handled = []
+
+    class Room(AsyncWebsocketConsumer):
+        groups = ["room"]
+
+        async def stop(self, event):
+            raise error
+
+        async def receive(self, text_data=None, bytes_data=None):
+            handled.append(text_data)
+
+    wire = Wire(Room.as_asgi())
+    wait = wire._events.get
+
+    async def swallowing():
+        try:
+            return await wait()
+        except asyncio.CancelledError:
+            return {"type": "websocket.receive", "text": "late"}
+
+    wire._events.get = swallowing  # type: ignore[method-assign]
+    await wire.open()
+    await layer.group_send("room", {"type": "stop"})
+    await asyncio.wait({wire.task}, timeout=WATCHDOG)
+
+    assert wire.task.done()
+    assert handled == []
+    assert wire.task.exception() is None or error is ValueError
+
+
+async def test_send_without_content_raises_when_it_is_awaited(layer):
+    """As a coroutine function: not at the call, which ``gather()`` does not guard."""
+    raised = []
+
+    class Talk(AsyncWebsocketConsumer):
+        async def receive(self, text_data=None, bytes_data=None):
+            calls = self.send(), self.dispatch({"type": "nothing"}), self.dispatch({})
+            raised.extend(await asyncio.gather(*calls, return_exceptions=True))
+
+    wire = await Wire(Talk.as_asgi()).open()
+    wire.say("a")
+    await wire.until(lambda: raised)
+    await wire.leave()
+
+    assert [type(error) for error in raised] == [ValueError] * 3
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="no eager tasks")
+async def test_first_event_is_handled_on_a_loop_with_eager_tasks(layer):
+    """A task that begins at once finds the event that it was made for."""
+    handled = []
+
+    class Room(AsyncWebsocketConsumer):
+        groups = ["room"]
+
+        async def news(self, event):
+            handled.append(event["number"])
+
+    loop = asyncio.get_running_loop()
+    wire = await Wire(Room.as_asgi()).open()
+    await asyncio.sleep(0)
+    loop.set_task_factory(asyncio.eager_task_factory)
+    try:
+        for number in range(3):
+            await layer.group_send("room", {"type": "news", "number": number})
+        await wire.until(lambda: len(handled) == 3)
+    finally:
+        loop.set_task_factory(None)
+    await wire.leave()
+
+    assert handled == [0, 1, 2]

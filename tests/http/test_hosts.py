@@ -1,7 +1,10 @@
 """Hosts that passed once pass again; all others are Django's to judge, each time."""
 
+from typing import ClassVar
+
 import pytest
 from django.core.exceptions import DisallowedHost
+from django.core.handlers.asgi import ASGIRequest as DjangoASGIRequest
 from django.http import request as django_request
 from django.test import override_settings
 
@@ -149,3 +152,32 @@ def test_cookies_are_djangos(headers, expected):
     cookies = ASGIRequest(scope, None).COOKIES
 
     assert cookies == expected
+
+
+class Tenant(DjangoASGIRequest):
+    """Has a say in what hosts there are, and may change its mind."""
+
+    denied: ClassVar[set[str]] = set()
+
+    def get_host(self):
+        host = super().get_host()
+        if host in self.denied:
+            raise DisallowedHost(host)
+        return host
+
+
+class RequestOfTenant(ASGIRequest, Tenant):
+    """Asks that class after ours."""
+
+
+@override_settings(ALLOWED_HOSTS=["a.example"])
+def test_class_between_ours_and_djangos_is_asked_each_time(monkeypatch):
+    """A host that passed once is not one that this class has nothing against."""
+    scope = {"type": "http", "method": "GET", "path": "/"}
+    request = RequestOfTenant({**scope, "headers": [(b"host", b"a.example")]}, None)
+    assert request.get_host() == "a.example"
+    assert host_of("a.example") == "a.example"
+
+    monkeypatch.setattr(Tenant, "denied", {"a.example"})
+    with pytest.raises(DisallowedHost):
+        request.get_host()

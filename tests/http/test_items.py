@@ -6,6 +6,7 @@ import pytest
 from django.http import StreamingHttpResponse
 from django.utils.safestring import mark_safe
 
+from django_asgi_bridge.http.streams import _aclose_all
 from tests.http.exchanges import Wire, site
 
 pytestmark = pytest.mark.asyncio
@@ -127,3 +128,41 @@ async def test_items_are_sent_by_a_method_that_a_tool_put_in_place(
 
     assert wire.body == b"ab"
     assert seen == ["a", "b"]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_bytes_of_a_response_that_has_a_way_of_its_own(is_async):
+    """What is set on the response itself is asked for each item, too."""
+
+    async def view(request):
+        items = each(["a", b"b"]) if is_async else iter(["a", b"b"])
+        response = StreamingHttpResponse(items)
+        original = response.make_bytes
+        upper: Any = lambda value: original(value).upper()  # noqa: E731
+        response.make_bytes = upper  # type: ignore[method-assign]
+        return response
+
+    with site(view) as handler:
+        wire = await Wire().serve(handler)
+
+    assert wire.body == b"AB"
+
+
+async def test_iterator_is_closed_once_at_its_end():
+    """One that the response hands out as its own iterator is the same one."""
+    closed = []
+
+    class Items:
+        def __aiter__(self):
+            return self
+
+        async def __anext__(self):
+            raise StopAsyncIteration
+
+        async def aclose(self):
+            closed.append("closed")
+
+    response = StreamingHttpResponse(Items())
+    await _aclose_all(response._iterator, response._iterator)
+
+    assert closed == ["closed"]

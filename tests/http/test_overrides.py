@@ -87,6 +87,54 @@ async def test_tool_that_watches_atomic_views_sees_every_view(monkeypatch):
     assert wire.body == b"x"
 
 
+async def test_class_between_ours_and_djangos_is_asked_for_atomic_views():
+    """A mixin there wraps views, with and without ``ATOMIC_REQUESTS``."""
+    calls = []
+
+    class Mixin(DjangoASGIHandler):
+        def make_view_atomic(self, view):
+            calls.append(view)
+            return super().make_view_atomic(view)
+
+    class Own(ASGIHandler, Mixin):
+        pass
+
+    with site(view, handler_class=Own) as handler:
+        wire = await Wire().serve(handler)
+
+    assert calls == [view]
+    assert wire.body == b"x"
+
+
+@pytest.mark.parametrize("name", ["handle", "get_response_async"])
+async def test_method_replaced_on_the_handler_itself_is_called(monkeypatch, name):
+    """``mock.patch.object(handler, ...)`` works, as with Django's handler."""
+    calls = []
+
+    with site(view) as handler:
+        original = getattr(handler, name)
+
+        async def replaced(*args):
+            calls.append(name)
+            return await original(*args)
+
+        monkeypatch.setattr(handler, name, replaced)
+        wire = await Wire().serve(handler)
+
+    assert calls == [name]
+    assert wire.body == b"x"
+
+
+async def test_application_raises_for_a_malformed_scope_when_it_is_awaited():
+    """Not when it is called: a server makes a task of what it returns."""
+    wire = Wire(method=5)
+    with site(view) as handler:
+        serving = Application(handler, {})(wire.scope, wire.receive, wire.send)
+
+        with pytest.raises(ValueError, match="method"):
+            await serving
+
+
 async def test_application_calls_a_handler_with_a_call_of_its_own():
     """What a project's handler does around a request is done."""
     calls = []

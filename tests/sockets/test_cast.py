@@ -2,8 +2,10 @@
 
 import asyncio
 import contextvars
+import gc
 import sys
 import threading
+import weakref
 
 import pytest
 
@@ -349,3 +351,29 @@ async def test_nothing_happens_when_there_is_nobody():
 
     assert cast([]) == []
     assert asyncio.all_tasks() == before
+
+
+@eager
+async def test_send_that_waits_keeps_neither_the_sender_nor_other_connections():
+    """A slow client may take long; what is not its own is free meanwhile."""
+    request = contextvars.ContextVar[object]("request")
+    slow, other = await clients(2)
+    slow.gate.clear()
+
+    class Request:
+        pass
+
+    def send(members):
+        current = Request()
+        request.set(current)
+        cast(members)
+        return weakref.ref(current)
+
+    sender = contextvars.copy_context().run(send, [slow, other])
+    gone = weakref.ref(other)
+    del other
+    gc.collect()
+
+    assert (sender(), gone()) == (None, None)
+    slow.gate.set()
+    await everybody_has([slow], "a")
