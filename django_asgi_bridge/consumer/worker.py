@@ -1,6 +1,7 @@
 """The worker thread of a consumer's handlers: leased for one, back after it."""
 
 import asyncio
+from asyncio import _get_running_loop
 from collections.abc import Awaitable, Callable
 
 from django_asgi_bridge.sockets.marks import HANDSHAKE
@@ -74,6 +75,10 @@ class HandlerWorker:
         if lease.worker is None and not lease.pending:
             return
         lease.pool.close(lease)
+        if self.task is None or _get_running_loop() is None:
+            # The connection is over, or its loop is: nothing is called any more, and
+            # the context may be anybody's.
+            return
         self.lease = new_handler_lease()
         self.lease.enter(follows_loop=True)
 

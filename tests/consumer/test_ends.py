@@ -2,17 +2,20 @@
 
 import asyncio
 import contextlib
+import contextvars
 import threading
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+from django_asgi_bridge.consumer.worker import HandlerWorker
 from django_asgi_bridge.exceptions import StopConsumer
 from django_asgi_bridge.generic.websocket import (
     WebsocketConsumer,
 )
 from django_asgi_bridge.layers import channel_layers
 from django_asgi_bridge.sockets import Bounds, Inbox
+from django_asgi_bridge.threads import drive, lease_of_context
 from tests.consumer.consumers import Echo
 from tests.consumer.wire import Wire
 
@@ -148,6 +151,22 @@ async def test_sync_handler_that_outlasts_its_client_is_left(layer, settings):
 
     assert codes == [1001]
     assert layer.groups == {}
+
+
+async def test_worker_of_a_connection_that_is_over_enters_no_context():
+    """What a handler left is thrown away in the context of whoever runs then."""
+    elsewhere = contextvars.Context()
+
+    async def handling():
+        worker = HandlerWorker(is_sync=False)
+        await worker.call(lambda message: None, {})
+        assert worker.lease.worker is not None
+        worker.close()
+        elsewhere.run(worker.release)
+
+    await drive(contextvars.copy_context(), handling())
+
+    assert elsewhere.run(lease_of_context) is None
 
 
 async def test_server_cancel_counts_after_a_handler_swallowed_an_earlier_one(layer):
