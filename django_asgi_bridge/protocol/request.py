@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from django_asgi_bridge.protocol.response import TOKEN
+
 __all__ = (
     "HAS_LENGTH",
     "Refusal",
@@ -58,10 +60,7 @@ _META_KEYS: Final = {
 }
 
 # RFC 9110 5.6.2, without the underscore: `x_a` and `x-a` would share a META key.
-_NAME: Final = (
-    b"!#$%&'*+-.^`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-)
-_METHOD: Final = _NAME + b"_"
+_NAME: Final = TOKEN.replace(b"_", b"")
 _METHODS: Final = frozenset(
     {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
 )
@@ -266,7 +265,7 @@ def _is_encodable(text: str) -> bool:
 
 def _is_token(method: str) -> bool:
     is_ascii = bool(method) and method.isascii()
-    return is_ascii and not method.encode().translate(None, _METHOD)
+    return is_ascii and not method.encode().translate(None, TOKEN)
 
 
 def _check_raw_path(scope: Mapping[str, Any]) -> Refusal | None:

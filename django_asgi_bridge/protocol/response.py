@@ -13,6 +13,7 @@ from django_asgi_bridge.exceptions import BridgeError
 
 __all__ = (
     "NEXT_STATES",
+    "TOKEN",
     "BadResponse",
     "ContentLengthGuard",
     "Headers",
@@ -32,9 +33,10 @@ MAX_LENGTH_DIGITS: Final = 18
 MAX_SHOWN: Final = 80
 """Characters of a value that an error repeats."""
 
-_TOKEN: Final = (
+TOKEN: Final = (
     b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 )
+"""What a token is made of, RFC 9110 5.6.2: methods, and names of headers."""
 
 _CONTROLS: Final = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])
 # NEL (0x85) ends a line for str.splitlines(); it is fine inside UTF-8 text.
@@ -156,7 +158,7 @@ def _encode_name(name: str | bytes, *, lower: bool) -> _Name:
     """Return a name's bytes and kind, or raise BadResponse."""
     # What ASCII lacks becomes "?", which is no token either.
     encoded = name.encode("ascii", "replace") if isinstance(name, str) else name
-    if not encoded or encoded.translate(None, _TOKEN):
+    if not encoded or encoded.translate(None, TOKEN):
         raise BadResponse(
             f"response header name {_cut(name)} is not valid:"
             " use one or more of A-Z a-z 0-9 ! # $ % & ' * + - . ^ _ ` | ~"
