@@ -16,6 +16,9 @@ from testproject.bench.loads.startup import StartUp
 
 __all__ = ("PLAN", "Part", "main", "minutes")
 
+_TURNS = 5
+"""So that a median stays where two turns were disturbed."""
+
 _SERVER = 0.35
 """Seconds to start and to stop a server."""
 
@@ -33,7 +36,7 @@ class Part:
     Attributes:
         name: of the file.
         words: which cases.
-        repeat: turns; more where much depends on the figures.
+        repeat: turns.
         seconds: of each turn.
         peers: words of the peers that take part; all of them where empty.
     """
@@ -50,7 +53,7 @@ _DJANGOS = ("django_asgi_bridge on uvicorn", "Django")
 
 PLAN = (
     # A start is measured after others have left the byte code of all peers.
-    Part("requests", ("hello", "start"), repeat=5, seconds=2),
+    Part("requests", ("hello", "start"), repeat=_TURNS, seconds=2),
     Part(
         "websockets",
         (
@@ -64,8 +67,8 @@ PLAN = (
             "idle",
             "idle.signed-in",
         ),
-        repeat=3,
-        seconds=1.2,
+        repeat=_TURNS,
+        seconds=1,
     ),
     Part(
         "queries",
@@ -76,14 +79,21 @@ PLAN = (
             "page.sync.postgres.default",
             "page.sync.sqlite.default",
         ),
-        repeat=3,
+        repeat=_TURNS,
         seconds=1,
     ),
     Part(
         "bodies",
         ("wait.sync", "csv", "upload", "file", "events"),
-        repeat=3,
-        seconds=1.5,
+        repeat=_TURNS,
+        seconds=1,
+    ),
+    Part("ten-thousand", ("ten-thousand",), repeat=_TURNS, seconds=1),
+    Part(
+        "more-requests",
+        ("json", "big", "wait.async"),
+        repeat=_TURNS,
+        seconds=1,
     ),
     Part(
         "more-queries",
@@ -92,22 +102,26 @@ PLAN = (
             "page.*.postgres.signed-in",
             "user.*.postgres.signed-in",
         ),
-        repeat=2,
+        repeat=_TURNS,
         seconds=1,
         peers=_DJANGOS,
     ),
-    Part("ten-thousand", ("ten-thousand",), repeat=2, seconds=1),
     Part(
         "more-websockets",
-        ("fan-out.*.2000.*", "fan-out.*.500.redis-2"),
-        repeat=2,
+        (
+            "echo.json",
+            "echo.group.redis",
+            "fan-out.*.2000.*",
+            "fan-out.*.500.redis-2",
+        ),
+        repeat=_TURNS,
         seconds=1,
         peers=("django_asgi_bridge", "pub/sub", "in-memory", "bare"),
     ),
     Part(
         "growth-requests",
         ("growth.connections", "growth.middlewares", "growth.routes"),
-        repeat=2,
+        repeat=_TURNS,
         seconds=1,
         peers=_DJANGOS,
     ),
@@ -117,14 +131,14 @@ PLAN = (
             *(f"growth.members.{count}" for count in (10, 100, 500, 1000)),
             "growth.groups",
         ),
-        repeat=2,
+        repeat=_TURNS,
         seconds=1,
     ),
     # Without Channels: its in-memory layer takes long to let so many in.
     Part(
         "growth-many",
         ("growth.members.2000", "growth.members.5000"),
-        repeat=2,
+        repeat=_TURNS,
         seconds=1,
         peers=("django_asgi_bridge", "bare"),
     ),

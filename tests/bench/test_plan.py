@@ -7,7 +7,7 @@ from testproject.bench.cases import CASES, find
 from testproject.bench.page import PICTURES
 from testproject.bench.plan import PLAN, Part, main, minutes
 
-BUDGET = 35
+BUDGET = 70
 
 
 def labels(part, case):
