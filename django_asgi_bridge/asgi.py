@@ -7,6 +7,11 @@ from functools import cached_property
 from typing import Any
 
 import django
+
+# Django's half, and from here: rooms of ours would load it three imports deeper. Each
+# is some frames on the interpreter's stack, which grows by maps of 16 KiB; at the end
+# of one every call makes a map and frees it (CPython 3.13 made 1,100 of them).
+import django.core.handlers.asgi
 from django.core.exceptions import ImproperlyConfigured
 
 from django_asgi_bridge.conf import django_settings, get_config

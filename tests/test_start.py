@@ -194,6 +194,30 @@ def test_plain_site_loads_few_modules_more_than_djangos(plain):
     assert len(rooms(more)) <= MAX_OWN_MODULES
 
 
+@pytest.mark.parametrize("module", ["django.urls", "django.db.models.fields"])
+def test_django_is_loaded_no_deeper_than_by_itself(module):
+    """Deep stacks are slow: see the first import in ``asgi``."""
+    depths = [
+        run(f"""
+            class Watch:
+                @staticmethod
+                def find_spec(name, path, target=None):
+                    if name == {module!r}:
+                        frame, told["depth"] = sys._getframe(), 0
+                        while frame := frame.f_back:
+                            told["depth"] += 1
+
+            sys.meta_path.insert(0, Watch)
+            for name in [each for each in sys.modules if each.startswith("django.")]:
+                del sys.modules[name]
+            from {package}.asgi import get_asgi_application
+        """)["depth"]
+        for package in ("django.core", PACKAGE)
+    ]
+
+    assert depths[1] <= depths[0]
+
+
 def test_first_request_loads_nothing(plain):
     """What the start saves is not left to the first visitor."""
     late = set(plain["modules"]) - set(plain["at_start"])
