@@ -95,6 +95,7 @@ UNDECLARED: dict[str, set[str]] = {
         "MAX_LENGTH_DIGITS",
         "MAX_REMEMBERED",
         "MAX_REMEMBERED_LENGTH",
+        "MAX_REMEMBERED_NAMES",
         "MAX_SHOWN",
     },
     "testing.client": {"CHUNK_BYTES"},

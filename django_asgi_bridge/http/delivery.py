@@ -13,7 +13,6 @@ from django_asgi_bridge.http.plan import convert
 from django_asgi_bridge.http.response import trailers_of
 from django_asgi_bridge.protocol.response import (
     BadResponse,
-    ResponseState,
     encode_headers,
 )
 
@@ -26,7 +25,7 @@ __all__ = ("is_replaceable", "replace", "send_trailers")
 def is_replaceable(exchange: Exchange, error: Exception) -> bool:
     """Tell whether an error page may be sent in place of a response that failed."""
     return (
-        exchange.state is ResponseState.WAITING
+        exchange.state == "waiting"
         and not isinstance(error, ClientDisconnected)
         and not settings.DEBUG_PROPAGATE_EXCEPTIONS
     )

@@ -96,7 +96,7 @@ class Exchange:
         # The responses that views made; middleware may have put another in place.
         self.made: tuple[Any, ...] = ()
         self.after: list[Callable[[], Any]] = []
-        self.state = ResponseState.WAITING
+        self.state: ResponseState = "waiting"
         self.last_message: Message | None = None
         self.refusal: Refusal | None = None
         self.listener: asyncio.Task[None] | None = None
@@ -286,7 +286,6 @@ class Exchange:
         One step less, for the two events that each response has, and parts of streams.
         """
         event = message["type"]
-        # The first state counts as false: state_after() knows its successors too.
         self.state = NEXT_STATES[more][self.state].get(event) or state_after(
             self.state, event, more
         )

@@ -43,7 +43,6 @@ from django_asgi_bridge.http.request import ASGIRequest
 from django_asgi_bridge.http.response import send_response
 from django_asgi_bridge.lifespan import Lifespan, app_hooks, find_hooks
 from django_asgi_bridge.protocol.request import Refusal
-from django_asgi_bridge.protocol.response import ResponseState
 from django_asgi_bridge.threads import drive, raising, run_apart
 from django_asgi_bridge.types import Receive, Scope, Send
 
@@ -187,7 +186,7 @@ class ASGIHandler(DjangoASGIHandler):
                     await exchange.pass_on(last)
                 except OSError as error:
                     raise exchange.lost() from error
-                if exchange.state is ResponseState.TRAILERS:
+                if exchange.state == "trailing":
                     await http.delivery.send_trailers(exchange)
         except asyncio.CancelledError:
             if not exchange.take_cancel():

@@ -5,9 +5,8 @@ what they expect. ``LayerRecorder`` sits where Django adapts one middleware to t
 next and takes the instances down.
 """
 
-import enum
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from django.utils.deprecation import MiddlewareMixin
 
@@ -16,17 +15,12 @@ from django_asgi_bridge.http.hooks import Blocks, always, blocks_of, is_from, ne
 __all__ = ("Kind", "Layer", "LayerRecorder", "make_layer")
 
 
-class Kind(enum.Enum):
-    """How a middleware is called."""
+Kind: TypeAlias = Literal["hooks", "sync", "async"]
+"""How a middleware is called.
 
-    HOOKS = "hooks"
-    """By its ``process_request`` and ``process_response``, in either walk."""
-
-    SYNC = "sync"
-    """By its ``__call__``, on a worker."""
-
-    ASYNC = "async"
-    """By its coroutine, on the event loop."""
+By its ``process_request`` and ``process_response``, in either walk; by its
+``__call__``, on a worker; by its coroutine, on the event loop.
+"""
 
 
 class Layer:
@@ -36,9 +30,9 @@ class Layer:
         name: the dotted path of the settings.
         instance: what the middleware's factory returned.
         kind: how it is called.
-        request_hook: its ``process_request``, for ``Kind.HOOKS``.
+        request_hook: its ``process_request``, for kind ``hooks``.
         request_blocks: may that block?
-        response_hook: its ``process_response``, for ``Kind.HOOKS``.
+        response_hook: its ``process_response``, for kind ``hooks``.
         response_blocks: may that block?
     """
 
@@ -72,7 +66,7 @@ class Layer:
 
     def keeps_thread(self) -> bool:
         """Tell whether it may have left state on the worker that it needs again."""
-        return self.kind is Kind.SYNC or always in (
+        return self.kind == "sync" or always in (
             self.request_blocks,
             self.response_blocks,
         )
@@ -89,13 +83,13 @@ def make_layer(name: str, instance: Any, get_response: Any, is_async: bool) -> L
     inner = _peel(instance)
     is_plain = _is_plain_mixin(inner) or _is_plain_remote_user(inner)
     if not is_async or not is_plain or inner.get_response is not get_response:
-        return Layer(name, instance, Kind.ASYNC if is_async else Kind.SYNC)
+        return Layer(name, instance, "async" if is_async else "sync")
     request_hook = getattr(instance, "process_request", None)
     response_hook = getattr(instance, "process_response", None)
     return Layer(
         name,
         instance,
-        Kind.HOOKS,
+        "hooks",
         request_hook,
         blocks_of(request_hook) if request_hook else never,
         response_hook,

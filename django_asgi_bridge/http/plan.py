@@ -22,7 +22,7 @@ from django_asgi_bridge.exceptions import ClientDisconnected, PoolBusy
 from django_asgi_bridge.http.djangos import Request, Response
 from django_asgi_bridge.http.exchange import Exchange, exchange_of
 from django_asgi_bridge.http.hooks import always
-from django_asgi_bridge.http.layers import Kind, Layer
+from django_asgi_bridge.http.layers import Layer
 from django_asgi_bridge.http.lifecycle import closes_inline, finishes_inline
 from django_asgi_bridge.http.look import look_at
 from django_asgi_bridge.http.views import ViewStep
@@ -54,7 +54,7 @@ class Plan:
         """
         self.layers = tuple(layers)
         self.last_async = max(
-            (i for i, layer in enumerate(layers) if layer.kind is Kind.ASYNC),
+            (i for i, layer in enumerate(layers) if layer.kind == "async"),
             default=-1,
         )
         # By the number of the layer that a walk starts from.
@@ -69,7 +69,7 @@ class Plan:
         """
         if is_sync_view and self.last_async < 0:
             return True
-        return bool(self.layers) and self.layers[0].kind is Kind.SYNC
+        return bool(self.layers) and self.layers[0].kind == "sync"
 
     # The worker's walk.
 
@@ -92,7 +92,7 @@ class Plan:
             try:
                 if inside is None:
                     response = self.view.on_worker(request, exchange)
-                elif inside.kind is Kind.SYNC:
+                elif inside.kind == "sync":
                     response = inside.instance(request)
                 else:
                     response = exchange.call_async(inside.instance, request)
@@ -117,7 +117,7 @@ class Plan:
             if response is not None:
                 break
             inside = way.inside
-            if i == way.end and (inside is None or inside.kind is Kind.ASYNC):
+            if i == way.end and (inside is None or inside.kind == "async"):
                 try:
                     if inside is None:
                         response = await self.view.on_loop(request, exchange)
@@ -157,7 +157,7 @@ class Plan:
     ) -> tuple[int, Any, bool]:
         """Take what blocks into a trip: (layers entered, response, is over)."""
         last = self._last_blocking(first)
-        if self.layers[last].kind is Kind.SYNC:
+        if self.layers[last].kind == "sync":
             response = await exchange.lease.run(
                 self.on_worker, request, first, exchange, is_leavable=True
             )
@@ -172,8 +172,8 @@ class Plan:
         last = first
         for i in range(first, len(self.layers)):
             layer = self.layers[i]
-            if layer.kind is not Kind.HOOKS:
-                return i if layer.kind is Kind.SYNC else last
+            if layer.kind != "hooks":
+                return i if layer.kind == "sync" else last
             if layer.request_blocks is always:
                 last = i
         return last

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from django_asgi_bridge.http.djangos import Request
 from django_asgi_bridge.http.hooks import Blocks, never
-from django_asgi_bridge.http.layers import Kind, Layer
+from django_asgi_bridge.http.layers import Layer
 
 __all__ = ("Step", "Way", "come_out", "go_in", "way_from")
 
@@ -58,7 +58,7 @@ def way_from(layers: Sequence[Layer], start: int) -> Way:
         start: the number of the first one; that of the last and one for the view.
     """
     end = start
-    while end < len(layers) and layers[end].kind is Kind.HOOKS:
+    while end < len(layers) and layers[end].kind == "hooks":
         end += 1
     inward: list[Step] = []
     outward: list[Step] = []

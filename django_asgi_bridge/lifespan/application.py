@@ -7,6 +7,7 @@ import asyncio
 import threading
 import weakref
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from django_asgi_bridge.exceptions import LifespanError
 from django_asgi_bridge.lifespan.hooks import (
@@ -15,8 +16,10 @@ from django_asgi_bridge.lifespan.hooks import (
     RunSync,
     dotted_name,
 )
-from django_asgi_bridge.lifespan.run import Phase, Run
 from django_asgi_bridge.types import App, Receive, Scope, Send
+
+if TYPE_CHECKING:
+    from django_asgi_bridge.lifespan.run import Run
 
 __all__ = ("Lifespan",)
 
@@ -51,12 +54,15 @@ class Lifespan:
         self._run_sync = run_sync
         self._guests: list[App] = []
         # A run in a task of our own holds its loop, so `_begin` drops closed loops.
-        self._runs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Run]
+        # Where there is nothing to run it only notes that the loop serves.
+        self._runs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Run | None]
         self._runs = weakref.WeakKeyDictionary()
         self._served: list[Run] = []
         self._lock = threading.Lock()
         for guest in guests:
             self.add_guest(guest)
+        if self.hooks:
+            _load_run()
 
     @property
     def guests(self) -> tuple[App, ...]:
@@ -78,6 +84,7 @@ class Lifespan:
             )
         self._guests.append(guest)
         self.needs_start = True
+        _load_run()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Speak the lifespan protocol with a server, in the server's own task.
@@ -91,7 +98,13 @@ class Lifespan:
                 f"Lifespan can only handle lifespan scopes, not {scope['type']}."
             )
         await receive()
-        run = self._begin(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        if not self.hooks and not self._guests:
+            self._runs[loop] = None
+            await _complete_startup(receive, send)
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        run = self._begin(loop)
         self._served.append(run)
         self.needs_start = False
         try:
@@ -127,9 +140,9 @@ class Lifespan:
         loop = asyncio.get_running_loop()
         run = self._runs.get(loop)
         phase = None if run is None else run.phase
-        if phase is Phase.READY or phase is Phase.STOPPED:
+        if phase in {"ready", "stopped"}:
             return
-        if run is None or phase is Phase.FAILED:
+        if run is None or phase == "failed":
             run = self._begin(loop)
             run.own(loop)
         await run.wait_until_settled()
@@ -164,21 +177,29 @@ class Lifespan:
         kept = {key: value for key, value in brought.items() if key not in run.state}
         return {**run.guest_states.get(id(guest), {}), **kept}
 
-    def _begin(self, loop: asyncio.AbstractEventLoop) -> Run:
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> "Run":
+        run_class = _load_run()
         with self._lock:
             for known in [known for known in self._runs if known.is_closed()]:
                 del self._runs[known]
-            run = self._runs[loop] = Run(
+            run = self._runs[loop] = run_class(
                 self.hooks, self.guests, self.timeout, self._run_sync
             )
         return run
 
-    def _current_run(self) -> Run | None:
+    def _current_run(self) -> "Run | None":
         """This loop's run, else the server's, whose loop may be another."""
         run = self._runs.get(asyncio.get_running_loop())
         if run is None and self._served:
             return self._served[-1]
         return run
+
+
+def _load_run() -> "type[Run]":
+    # Most sites have no hooks and do not pay for this room.
+    from django_asgi_bridge.lifespan.run import Run  # noqa: PLC0415
+
+    return Run
 
 
 async def _complete_startup(receive: Receive, send: Send) -> None:

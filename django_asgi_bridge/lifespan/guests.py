@@ -6,10 +6,10 @@ from contextlib import AbstractAsyncContextManager
 
 from django_asgi_bridge.lifespan.hooks import (
     LifespanState,
-    StepError,
     Yielded,
     dotted_name,
 )
+from django_asgi_bridge.lifespan.managers import StepError
 from django_asgi_bridge.types import App, Message, Scope
 
 __all__ = ("GuestManager",)

@@ -9,20 +9,18 @@ import contextvars
 import logging
 import os
 from collections.abc import Coroutine, Iterator
-from enum import Enum
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from django_asgi_bridge.exceptions import LifespanError
 from django_asgi_bridge.lifespan.hooks import (
     Hook,
-    HookManager,
     LifespanState,
     Manager,
     RunSync,
-    StepError,
     dotted_name,
 )
+from django_asgi_bridge.lifespan.managers import HookManager, StepError
 from django_asgi_bridge.types import App
 
 __all__ = ("Phase", "Run")
@@ -32,13 +30,8 @@ logger = logging.getLogger("django_asgi_bridge.lifespan")
 _T = TypeVar("_T")
 
 
-class Phase(Enum):
-    """STARTING, then READY, then STOPPED; or FAILED after either of the first two."""
-
-    STARTING = "starting"
-    READY = "ready"
-    FAILED = "failed"
-    STOPPED = "stopped"
+Phase: TypeAlias = Literal["starting", "ready", "failed", "stopped"]
+"""In this order; or failed after either of the first two."""
 
 
 class Run:
@@ -84,7 +77,7 @@ class Run:
         self._task: asyncio.Task[None] | None = None
         self._pid = os.getpid()
         self.error: LifespanError | None = None
-        self.phase = Phase.STARTING
+        self.phase: Phase = "starting"
         self.state: LifespanState = {}
         self.guest_states: dict[int, LifespanState] = {}
 
@@ -101,16 +94,16 @@ class Run:
                 self._entered.append((label, manager))
                 self.state.update(yielded or {})
         except Exception as error:
-            self.phase = Phase.FAILED
+            self.phase = "failed"
             failure = _failure(label, "start", error)
             logger.exception("%s", failure)
             await self.stop(None)
             raise LifespanError(failure) from error
         except BaseException as error:
-            self.phase = Phase.FAILED
+            self.phase = "failed"
             await self.stop(error)
             raise
-        self.phase = Phase.READY
+        self.phase = "ready"
 
     async def stop_after(self, signal: Coroutine[Any, Any, object]) -> list[str]:
         """Wait for the signal, then leave the hooks; return what went wrong.
@@ -125,7 +118,7 @@ class Run:
             task = asyncio.current_task()
             if failures and task is not None and not task.cancelling():
                 # The task group of a hook cancelled us, and took that back when left.
-                self.phase = Phase.FAILED
+                self.phase = "failed"
                 raise LifespanError(failures[0]) from cancelled
             raise
         except BaseException:
@@ -154,8 +147,8 @@ class Run:
             except Exception as error:
                 failures.append(_failure(label, "stop", error))
                 logger.exception("%s", failures[-1])
-        if self.phase is not Phase.FAILED:
-            self.phase = Phase.STOPPED
+        if self.phase != "failed":
+            self.phase = "stopped"
         if interrupted is not None:
             raise interrupted
         return failures

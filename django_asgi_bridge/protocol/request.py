@@ -49,14 +49,18 @@ _COMMON_NAMES: Final = (
     " x-requested-with"
 )
 
-_UNPREFIXED: Final = {
-    "content-length": "CONTENT_LENGTH",
-    "content-type": "CONTENT_TYPE",
-}
-
 _META_KEYS: Final = {
-    name.encode(): _UNPREFIXED.get(name, "HTTP_" + name.upper().replace("-", "_"))
-    for name in _COMMON_NAMES.split()
+    **dict(
+        zip(
+            _COMMON_NAMES.encode().split(),
+            f"HTTP_{_COMMON_NAMES.upper()}".replace("-", "_")
+            .replace(" ", " HTTP_")
+            .split(),
+            strict=True,
+        )
+    ),
+    b"content-length": "CONTENT_LENGTH",
+    b"content-type": "CONTENT_TYPE",
 }
 
 # RFC 9110 5.6.2, without the underscore: `x_a` and `x-a` would share a META key.
@@ -82,16 +86,14 @@ _WITHOUT_SPACE: Final = bytes.maketrans(
 
 # Headers that must come once; each has a bit, every other common name has 0.
 _ENCODING: Final = 2
-_SINGLE_BITS: Final = {
-    "content-length": HAS_LENGTH,
-    "transfer-encoding": _ENCODING,
-    "content-type": 4,
-    "host": 8,
-    "origin": 16,
-    "sec-websocket-key": 32,
-}
 _BITS: Final = {
-    name.encode(): _SINGLE_BITS.get(name, 0) for name in _COMMON_NAMES.split()
+    **dict.fromkeys(_META_KEYS, 0),
+    b"content-length": HAS_LENGTH,
+    b"transfer-encoding": _ENCODING,
+    b"content-type": 4,
+    b"host": 8,
+    b"origin": 16,
+    b"sec-websocket-key": 32,
 }
 
 # Escapes that a proxy and Django may read differently: / \ NUL and dot segments.

@@ -5,9 +5,8 @@ Specification: ASGI HTTP message format 2.5, "Response Start" to "Response Body"
 with its extensions; RFC 9110 5.5, 5.6.2, 6.4.1, 7.6.1, 8.6.
 """
 
-import enum
 from collections.abc import Iterable
-from typing import Final, NoReturn, TypeAlias
+from typing import Final, Literal, NoReturn, TypeAlias
 
 from django_asgi_bridge.exceptions import BridgeError
 
@@ -43,24 +42,19 @@ _CONTROLS: Final = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])
 _SUSPECTS: Final = _CONTROLS + b"\x85"
 _WHITE_SPACE: Final = frozenset({b" ", b"\t"})
 
-_COMMON_NAMES: Final = (
-    "Access-Control-Max-Age Age Connection Content-Disposition Content-Length"
-    " Content-Location Content-Range Content-Security-Policy"
-    " Content-Security-Policy-Report-Only Date ETag Expires Last-Modified Link"
-    " Location Retry-After Server Server-Timing Set-Cookie WWW-Authenticate"
-    " X-Request-ID"
+# A site gives these the same few values again and again, and no secrets.
+_REPEATING_NAMES: Final = frozenset(
+    b"accept-ranges access-control-allow-credentials access-control-allow-headers"
+    b" access-control-allow-methods access-control-allow-origin"
+    b" access-control-expose-headers allow cache-control content-encoding"
+    b" content-language content-type cross-origin-embedder-policy"
+    b" cross-origin-opener-policy cross-origin-resource-policy permissions-policy"
+    b" pragma referrer-policy strict-transport-security vary x-accel-buffering"
+    b" x-content-type-options x-frame-options x-robots-tag x-xss-protection".split()
 )
 
-# A site gives these the same few values again and again, and no secrets.
-_REPEATING_NAMES: Final = (
-    "Accept-Ranges Access-Control-Allow-Credentials Access-Control-Allow-Headers"
-    " Access-Control-Allow-Methods Access-Control-Allow-Origin"
-    " Access-Control-Expose-Headers Allow Cache-Control Content-Encoding"
-    " Content-Language Content-Type Cross-Origin-Embedder-Policy"
-    " Cross-Origin-Opener-Policy Cross-Origin-Resource-Policy Permissions-Policy"
-    " Pragma Referrer-Policy Strict-Transport-Security Vary X-Accel-Buffering"
-    " X-Content-Type-Options X-Frame-Options X-Robots-Tag X-XSS-Protection"
-)
+MAX_REMEMBERED_NAMES: Final = 128
+"""Names that are remembered of each kind of HTTP; a site sends a few dozen."""
 
 MAX_REMEMBERED: Final = 32
 """Values that are remembered of one name that repeats, each checked once."""
@@ -87,6 +81,11 @@ _Values: TypeAlias = dict[str, tuple[bytes, bytes]]
 
 _Name: TypeAlias = tuple[bytes, int, _Values]
 """A name's bytes, what is special about it, and the headers made of it."""
+
+
+# Filled as names come: made at the start they would take as long as two modules.
+_NAMES: Final[dict[str, _Name]] = {}
+_LOWER_NAMES: Final[dict[str, _Name]] = {}
 
 
 class BadResponse(BridgeError, ValueError):
@@ -130,7 +129,7 @@ def encode_headers(
             if header is not None:
                 headers.append(header)
                 continue
-        encoded, kind, values = entry or _encode_name(name, lower=lower)
+        encoded, kind, values = entry or _learn_name(known, name, lower=lower)
         if kind == _LENGTH:
             field, content_length = _read_length(value, content_length)
             headers.append((encoded, field))
@@ -154,6 +153,15 @@ def _remember(values: _Values, value: str, header: tuple[bytes, bytes]) -> None:
         values[value] = header
 
 
+def _learn_name(known: dict[str, _Name], name: str | bytes, *, lower: bool) -> _Name:
+    """Check a name, and keep what is known of it; nothing is ever thrown out."""
+    entry = _encode_name(name, lower=lower)
+    if type(name) is str and len(known) < MAX_REMEMBERED_NAMES:
+        # Another thread may have been faster: its entry may hold values already.
+        return known.setdefault(name, entry)
+    return entry
+
+
 def _encode_name(name: str | bytes, *, lower: bool) -> _Name:
     """Return a name's bytes and kind, or raise BadResponse."""
     # What ASCII lacks becomes "?", which is no token either.
@@ -175,16 +183,7 @@ def _kind_of(lowered: bytes) -> int:
         return _CONNECTION
     if lowered in _HOP_BY_HOP or lowered.startswith(b"proxy-"):
         return _OF_THE_HOP
-    return 0
-
-
-_NAMES: Final[dict[str, _Name]] = {
-    case: (case.encode(), kind or _kind_of(case.encode().lower()), {})
-    for names, kind in ((_COMMON_NAMES, 0), (_REPEATING_NAMES, _REPEATS))
-    for name in names.split()
-    for case in (name, name.lower())
-}
-_LOWER_NAMES: Final = {name: _NAMES[name.lower()] for name in _NAMES}
+    return _REPEATS if lowered in _REPEATING_NAMES else 0
 
 
 def _is_dropped(kind: int, value: str | bytes, *, lower: bool) -> bool:
@@ -326,54 +325,59 @@ class ContentLengthGuard:
             )
 
 
-class ResponseState(enum.IntEnum):
-    """How far a response is."""
+ResponseState: TypeAlias = Literal[
+    "waiting", "started", "sending", "started with trailers", "sending with trailers",
+    "trailing", "done",
+]  # fmt: skip
+"""How far a response is."""
 
-    WAITING = 0
-    STARTED = 1
-    BODY = 2
-    STARTED_WITH_TRAILERS = 3
-    BODY_WITH_TRAILERS = 4
-    TRAILERS = 5
-    DONE = 6
+# The events that lead on.
+_HINT: Final = "http.response.early_hint"
+_DEBUG: Final = "http.response.debug"
+_PUSH: Final = "http.response.push"
+_START: Final = "http.response.start"
+_BODY: Final = "http.response.body"
+_ZERO: Final = "http.response.zerocopysend"
+_FILE: Final = "http.response.pathsend"  # the whole body
+_TRAILERS: Final = "http.response.trailers"
 
-
-_S = ResponseState
-
-NEXT_STATES: Final[dict[bool, dict[ResponseState, dict[str, ResponseState]]]] = {
-    more: {state: {} for state in _S} for more in (False, True)
-}
+NEXT_STATES: "Final[dict[bool, dict[ResponseState, dict[str, ResponseState]]]]" = {
+    False: {
+        "waiting": {
+            _HINT: "waiting", _DEBUG: "waiting", _PUSH: "waiting", _START: "started",
+        },
+        "started": {_PUSH: "started", _BODY: "done", _ZERO: "done", _FILE: "done"},
+        "sending": {_PUSH: "sending", _BODY: "done", _ZERO: "done"},
+        "started with trailers": {
+            _PUSH: "started with trailers",
+            _BODY: "trailing", _ZERO: "trailing", _FILE: "trailing",
+        },
+        "sending with trailers": {
+            _PUSH: "sending with trailers", _BODY: "trailing", _ZERO: "trailing",
+        },
+        "trailing": {_PUSH: "trailing", _TRAILERS: "done"},
+        "done": {},
+    },
+    True: {
+        "waiting": {_START: "started with trailers"},
+        "started": {_BODY: "sending", _ZERO: "sending"},
+        "sending": {_BODY: "sending", _ZERO: "sending"},
+        "started with trailers": {
+            _BODY: "sending with trailers", _ZERO: "sending with trailers",
+        },
+        "sending with trailers": {
+            _BODY: "sending with trailers", _ZERO: "sending with trailers",
+        },
+        "trailing": {_TRAILERS: "trailing"},
+        "done": {},
+    },
+}  # fmt: skip
 """The state that follows, by ``more``, the present one and the event's type.
 
 ``more`` is the event's own flag: ``trailers`` of ``http.response.start``,
 ``more_body`` of body events, ``more_trailers`` of trailers; False for all others.
 What is missing is refused.
 """
-
-_LAST: Final = NEXT_STATES[False]
-_MORE: Final = NEXT_STATES[True]
-
-for _state in _S:
-    if _state is not _S.DONE:
-        _LAST[_state]["http.response.push"] = _state
-_LAST[_S.WAITING] |= {
-    "http.response.early_hint": _S.WAITING,
-    "http.response.debug": _S.WAITING,
-    "http.response.start": _S.STARTED,
-}
-_MORE[_S.WAITING]["http.response.start"] = _S.STARTED_WITH_TRAILERS
-_MORE[_S.TRAILERS]["http.response.trailers"] = _S.TRAILERS
-_LAST[_S.TRAILERS]["http.response.trailers"] = _S.DONE
-for _start, _body, _end in (
-    (_S.STARTED, _S.BODY, _S.DONE),
-    (_S.STARTED_WITH_TRAILERS, _S.BODY_WITH_TRAILERS, _S.TRAILERS),
-):
-    # A file named by its path is the whole body.
-    _LAST[_start]["http.response.pathsend"] = _end
-    for _before in (_start, _body):
-        for _event in ("http.response.body", "http.response.zerocopysend"):
-            _MORE[_before][_event] = _body
-            _LAST[_before][_event] = _end
 
 
 def state_after(
@@ -388,6 +392,6 @@ def state_after(
     if following is None:
         raise BadResponse(
             f"event {event_type!r} (more={more}) may not be sent while the"
-            f" response is {state.name}"
+            f" response is {state}"
         )
     return following

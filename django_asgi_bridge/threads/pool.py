@@ -16,11 +16,15 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 from django_asgi_bridge.exceptions import PoolBusy
 from django_asgi_bridge.threads.process import watch_process
 from django_asgi_bridge.threads.sleepers import Sleepers
-from django_asgi_bridge.threads.worker import PINS_NOTHING, Job, PoolLease, Worker
+from django_asgi_bridge.threads.worker import Farewell, PoolLease, Worker
+
+if TYPE_CHECKING:
+    from django_asgi_bridge.threads.worker import Job
 
 __all__ = ("PoolStats", "WorkerPool")
 
@@ -114,7 +118,7 @@ class WorkerPool:
 
     # What a lease asks for.
 
-    def submit(self, lease: PoolLease, job: Job) -> bool:
+    def submit(self, lease: PoolLease, job: "Job") -> bool:
         """Run ``job`` on the lease's worker as soon as there is one and a slot.
 
         Jobs of one lease run one at a time, in the order of their submission.
@@ -155,7 +159,7 @@ class WorkerPool:
         finally:
             self._lock.release()
 
-    def withdraw(self, lease: PoolLease, job: Job) -> bool:
+    def withdraw(self, lease: PoolLease, job: "Job") -> bool:
         """Take back a job that has not started; tell whether that was still so."""
         with self._lock:
             if not lease.unqueue(job):
@@ -187,7 +191,7 @@ class WorkerPool:
                     self._start_waiting()
                 return
             # The job that ran last did not know that it was.
-            farewell = _Farewell()
+            farewell = Farewell()
             is_free = lease.active is None and not lease.is_waiting
             if is_free and self._start(lease, farewell):
                 return
@@ -243,7 +247,7 @@ class WorkerPool:
 
     # What a worker reports; the lock is not held.
 
-    def job_done(self, lease: PoolLease) -> Job | None:
+    def job_done(self, lease: PoolLease) -> "Job | None":
         """Note that a job ended; return the next one that the same worker runs."""
         self._lock.acquire()
         try:
@@ -291,7 +295,7 @@ class WorkerPool:
         lease.is_waiting = True
         (self._waiting if lease.worker is None else self._resuming).append(lease)
 
-    def _start(self, lease: PoolLease, job: Job) -> bool:
+    def _start(self, lease: PoolLease, job: "Job") -> bool:
         """Give a job, which is not queued, to the lease's worker; tell if one could."""
         if self._running >= self.threads:
             return False
@@ -376,23 +380,3 @@ class WorkerPool:
                     return
                 lease.is_waiting = False
                 queue.popleft()
-
-
-class _Farewell:
-    """The last job of a lease: its worker detaches, nothing else."""
-
-    __slots__ = ()
-
-    resumes = None
-    is_patient = True
-    pins = PINS_NOTHING
-    is_cursor_open = None
-
-    def execute(self) -> None:
-        """Do nothing."""
-
-    def deliver(self) -> None:
-        """Do nothing: nobody waits."""
-
-    def refuse(self, error: BaseException) -> None:
-        """Do nothing: nobody waits."""

@@ -3,25 +3,28 @@
 import atexit
 import os
 import weakref
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 __all__ = ("watch_process",)
 
 
-class _Pool(Protocol):
-    """What is asked of a pool."""
+if TYPE_CHECKING:
+    # As in ``worker``: not at each start.
 
-    is_parents: bool
+    class _Pool(Protocol):
+        """What is asked of a pool."""
 
-    def shutdown(self, timeout: float) -> None:
-        """End its threads."""
+        is_parents: bool
+
+        def shutdown(self, timeout: float) -> None:
+            """End its threads."""
 
 
 _pools: "weakref.WeakSet[_Pool]" = weakref.WeakSet()
 _is_watched = False
 
 
-def watch_process(pool: _Pool) -> None:
+def watch_process(pool: "_Pool") -> None:
     """Shut ``pool`` down when the process ends; tell it in a forked child."""
     global _is_watched
     _pools.add(pool)

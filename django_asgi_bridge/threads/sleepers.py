@@ -9,8 +9,12 @@ Nothing here takes a lock: the pool holds its own.
 """
 
 from collections import deque
+from typing import TYPE_CHECKING
 
-from django_asgi_bridge.threads.worker import Job, PoolLease, Worker
+from django_asgi_bridge.threads.worker import PoolLease, Worker
+
+if TYPE_CHECKING:
+    from django_asgi_bridge.threads.worker import Job
 
 __all__ = ("Sleepers",)
 
@@ -29,7 +33,7 @@ class Sleepers:
         self.waking: Worker | None = None
         self.unannounced: deque[tuple[Worker, PoolLease, Job]] = deque()
 
-    def give(self, worker: Worker, lease: PoolLease, job: Job) -> None:
+    def give(self, worker: Worker, lease: PoolLease, job: "Job") -> None:
         """Give a sleeping worker a job; it is woken when its turn comes."""
         if self.waking is None:
             self._call(worker, lease, job)
@@ -50,6 +54,6 @@ class Sleepers:
         worker.inbox.put((lease, job))
         return sleeper
 
-    def _call(self, worker: Worker, lease: PoolLease, job: Job) -> None:
+    def _call(self, worker: Worker, lease: PoolLease, job: "Job") -> None:
         self.waking = worker
         worker.inbox.put((lease, job))

@@ -9,15 +9,14 @@ import logging
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 __all__ = (
     "PINS_CURSOR",
     "PINS_NOTHING",
     "PINS_STATE",
-    "Job",
+    "Farewell",
     "PoolLease",
-    "Scheduler",
     "Worker",
 )
 
@@ -34,33 +33,55 @@ PINS_CURSOR: Final = 2
 """An iteration over an open cursor: the connection must stay as it is."""
 
 
-class Job(Protocol):
-    """One call that a worker makes."""
+if TYPE_CHECKING:
+    # At each start a ``Protocol`` takes as long as a module.
 
-    @property
-    def resumes(self) -> object | None:
-        """What ``park()`` was given, if this ends that wait and is not a call."""
+    class Job(Protocol):
+        """One call that a worker makes."""
 
-    @property
-    def is_patient(self) -> bool:
-        """Does it wait for a worker as long as it takes, and is never refused?"""
+        @property
+        def resumes(self) -> object | None:
+            """What ``park()`` was given, if this ends that wait and is not a call."""
 
-    @property
-    def pins(self) -> int:
-        """What it may leave on its thread: one of the ``PINS_*`` numbers."""
+        @property
+        def is_patient(self) -> bool:
+            """Does it wait for a worker as long as it takes, and is never refused?"""
 
-    @property
-    def is_cursor_open(self) -> Callable[[], bool] | None:
-        """For ``PINS_CURSOR``: tells whether that iteration is still under way."""
+        @property
+        def pins(self) -> int:
+            """What it may leave on its thread: one of the ``PINS_*`` numbers."""
 
-    def execute(self) -> None:
-        """Make the call on the worker's thread and keep its outcome; never raises."""
+        @property
+        def is_cursor_open(self) -> Callable[[], bool] | None:
+            """For ``PINS_CURSOR``: tells whether that iteration is still under way."""
 
-    def deliver(self) -> None:
-        """Hand the outcome to whoever waits for it."""
+        def execute(self) -> None:
+            """Make the call on the worker's thread and keep its outcome; never raises."""
 
-    def refuse(self, error: BaseException) -> None:
-        """Tell whoever waits that the call will not be made."""
+        def deliver(self) -> None:
+            """Hand the outcome to whoever waits for it."""
+
+        def refuse(self, error: BaseException) -> None:
+            """Tell whoever waits that the call will not be made."""
+
+    class Scheduler(Protocol):
+        """What a worker asks the pool; the pool's lock is not held."""
+
+        idle_timeout: float
+        has_open_work: Callable[[], bool]
+        on_thread_end: Callable[[], None]
+
+        def job_done(self, lease: "PoolLease") -> Job | None:
+            """Note that a job ended; return the next one that the same worker runs."""
+
+        def woke(self, worker: "Worker") -> None:
+            """Note that a worker has got what it was called for."""
+
+        def retire(self, worker: "Worker") -> bool:
+            """Let an idle worker end; tell whether it still was idle."""
+
+        def ended(self, worker: "Worker") -> None:
+            """Forget a thread that is about to end."""
 
 
 class PoolLease:
@@ -113,21 +134,21 @@ class PoolLease:
         # The request is over; a late call gets a worker for itself alone.
         self.is_closed = False
 
-    def queue(self, job: Job) -> None:
+    def queue(self, job: "Job") -> None:
         """Put ``job`` behind those that wait for their turn."""
         if self.pending:
             self.pending.append(job)
         else:
             self.pending = [job]
 
-    def unqueue(self, job: Job) -> bool:
+    def unqueue(self, job: "Job") -> bool:
         """Take ``job`` out of the queue; tell whether it was there."""
         if self.pending and job in self.pending:
             self.pending.remove(job)
             return True
         return False
 
-    def may_run(self, job: Job) -> bool:
+    def may_run(self, job: "Job") -> bool:
         """Tell whether the worker may take ``job`` now, if it runs none.
 
         The end of an outer wait has to let the inner one end first: both are on
@@ -136,14 +157,14 @@ class PoolLease:
         awaited = job.resumes
         return awaited is None or bool(self.parked and awaited is self.parked[-1])
 
-    def next_job(self) -> Job | None:
+    def next_job(self) -> "Job | None":
         """Return the first pending job that may run now."""
         for job in self.pending:
             if self.may_run(job):
                 return job
         return None
 
-    def note(self, job: Job, has_open_work: bool) -> None:
+    def note(self, job: "Job", has_open_work: bool) -> None:
         """Note what ``job`` left on the thread; on the worker, as it ends."""
         self.has_open_work = has_open_work
         if job.pins == PINS_CURSOR and job.is_cursor_open is not None:
@@ -162,24 +183,24 @@ class PoolLease:
         return not self.is_closed and (not self.is_per_call or self.is_held())
 
 
-class Scheduler(Protocol):
-    """What a worker asks the pool; the pool's lock is not held."""
+class Farewell:
+    """The last job of a lease: its worker detaches, nothing else."""
 
-    idle_timeout: float
-    has_open_work: Callable[[], bool]
-    on_thread_end: Callable[[], None]
+    __slots__ = ()
 
-    def job_done(self, lease: PoolLease) -> Job | None:
-        """Note that a job ended; return the next one that the same worker runs."""
+    resumes = None
+    is_patient = True
+    pins = PINS_NOTHING
+    is_cursor_open = None
 
-    def woke(self, worker: "Worker") -> None:
-        """Note that a worker has got what it was called for."""
+    def execute(self) -> None:
+        """Do nothing."""
 
-    def retire(self, worker: "Worker") -> bool:
-        """Let an idle worker end; tell whether it still was idle."""
+    def deliver(self) -> None:
+        """Do nothing: nobody waits."""
 
-    def ended(self, worker: "Worker") -> None:
-        """Forget a thread that is about to end."""
+    def refuse(self, error: BaseException) -> None:
+        """Do nothing: nobody waits."""
 
 
 class Worker(threading.Thread):
@@ -190,7 +211,7 @@ class Worker(threading.Thread):
         number: for its name.
     """
 
-    def __init__(self, pool: Scheduler, number: int) -> None:
+    def __init__(self, pool: "Scheduler", number: int) -> None:
         # A daemon, so that a stuck view cannot keep the process from ending;
         # the pool joins its idle workers at exit.
         super().__init__(name=f"django-asgi-bridge-{number}", daemon=True)
@@ -229,7 +250,7 @@ class Worker(threading.Thread):
                 if self._run_jobs(lease, job):
                     return
 
-    def _run_jobs(self, lease: PoolLease, job: Job) -> bool:
+    def _run_jobs(self, lease: PoolLease, job: "Job") -> bool:
         """Run a job and those that queued behind it; tell whether one was a resume."""
         pool = self.pool
         following: Job | None = job

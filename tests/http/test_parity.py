@@ -234,7 +234,7 @@ def _sync_only_stays_on_the_loop(patch: pytest.MonkeyPatch) -> None:
 
     def make_layer(name: str, instance: Any, get_response: Any, is_async: bool) -> Any:
         layer = original(name, instance, get_response, is_async)
-        if layer.kind is layers.Kind.SYNC:
+        if layer.kind == "sync":
             layer.kind = layers.Kind.ASYNC
         return layer
 
@@ -246,7 +246,7 @@ def _sync_only_counts_as_hooks(patch: pytest.MonkeyPatch) -> None:
 
     def make_layer(name: str, instance: Any, get_response: Any, is_async: bool) -> Any:
         layer = original(name, instance, get_response, is_async)
-        if layer.kind is layers.Kind.SYNC:
+        if layer.kind == "sync":
             layer.kind = layers.Kind.HOOKS
         return layer
 

@@ -20,7 +20,7 @@ from django_asgi_bridge.conf import get_config
 from django_asgi_bridge.http.djangos import iscoroutinefunction
 from django_asgi_bridge.http.handler import ASGIHandler
 from django_asgi_bridge.http.hooks import Blocks, always, never
-from django_asgi_bridge.http.layers import Kind, Layer
+from django_asgi_bridge.http.layers import Layer
 from django_asgi_bridge.http.marks import marks_of
 from django_asgi_bridge.http.plan import Plan
 from django_asgi_bridge.http.views import ViewHook
@@ -159,11 +159,11 @@ class _Walk:
         i = first
         while i < len(self.layers):
             layer = self.layers[i]
-            if layer.kind is Kind.SYNC:
+            if layer.kind == "sync":
                 self._step(layer.name, "__call__", trip, _why_sync(layer))
                 self._on_worker(i + 1, trip)
                 break
-            if layer.kind is Kind.ASYNC:
+            if layer.kind == "async":
                 why = "own coroutine: awaited as it is, the worker waits"
                 self._step(layer.name, "__call__", None, why)
                 self._on_loop(i + 1)
@@ -205,19 +205,17 @@ class _Walk:
                 self._view_on_loop()
                 break
             layer = self.layers[i]
-            if layer.kind is Kind.ASYNC:
+            if layer.kind == "async":
                 why = "own coroutine: awaited as it is"
                 self._step(layer.name, "__call__", None, why)
                 self._on_loop(i + 1)
                 break
-            if layer.kind is Kind.HOOKS and not layer.request_blocks(
-                self.request, None
-            ):
+            if layer.kind == "hooks" and not layer.request_blocks(self.request, None):
                 self._hook_inline(layer, "request")
                 i += 1
                 continue
             last = _last_together(self.layers, i)
-            if self.layers[last].kind is Kind.SYNC:
+            if self.layers[last].kind == "sync":
                 self._on_worker(i, self._trip())
                 break
             self._hooks_in_trip(self.layers[i : last + 1], "request")
@@ -318,8 +316,8 @@ def _last_together(layers: Sequence[Layer], first: int) -> int:
     """Return the last layer that the trip of layer ``first`` includes."""
     last = first
     for i in range(first, len(layers)):
-        if layers[i].kind is not Kind.HOOKS:
-            return i if layers[i].kind is Kind.SYNC else last
+        if layers[i].kind != "hooks":
+            return i if layers[i].kind == "sync" else last
         if layers[i].request_blocks is always:
             last = i
     return last
