@@ -16,7 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from django_asgi_bridge.conf import django_settings, get_config
 from django_asgi_bridge.http.handler import ASGIHandler
-from django_asgi_bridge.http.look import look_at
+from django_asgi_bridge.http.look import load_routes
 from django_asgi_bridge.lifespan import Lifespan
 from django_asgi_bridge.threads import detached_here, get_pool, tail_call
 from django_asgi_bridge.types import App, Receive, Scope, Send
@@ -104,7 +104,7 @@ class Application:
         urlconf = getattr(django_settings, "ROOT_URLCONF", None)
         if not isinstance(urlconf, str):
             return
-        look_at("/", urlconf, get_config().on_disconnect)
+        load_routes(urlconf)
         if getattr(sys.modules.get(urlconf), "websocket_urlpatterns", None):
             # See `_sockets`.
             from django_asgi_bridge.routing.urlconf import (  # noqa: PLC0415

@@ -86,8 +86,8 @@ UNDECLARED: dict[str, set[str]] = {
     "http.body": {"PREFETCH_BYTES", "SynchronousBodyRead"},
     "http.files": {"BLOCKS_PER_TRIP", "BLOCK_BYTES"},
     "http.hooks": {"INLINE_BYTES"},
+    "http.look": {"MAX_REMEMBERED"},
     "http.marks": {"Policy", "View"},
-    "http.routes": {"MAX_REMEMBERED"},
     "management.commands._explanation": {"LOOP", "WORKER"},
     "protocol.request": {"MAX_LENGTH_DIGITS", "MAX_SHOWN"},
     "protocol.response": {

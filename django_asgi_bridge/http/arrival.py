@@ -117,7 +117,7 @@ async def _receive_rest(handler: "Receiver", exchange: Exchange, first: bytes) -
         await body.buffer(buffer_limit(exchange.scope))
         return body
     await body.prefetch()
-    if not body.is_complete and handler.upload_places.take():
+    if not body.is_complete and handler.upload_places.acquire(blocking=False):
         exchange.places += (handler.upload_places,)
         return body
     await body.buffer()

@@ -5,10 +5,10 @@ handler, and imports go one way.
 """
 
 from collections.abc import Iterator
+from threading import Semaphore
 from typing import Any, Protocol
 
 from django_asgi_bridge.http.djangos import Request, Response
-from django_asgi_bridge.http.quota import Quota
 from django_asgi_bridge.types import Receive
 
 __all__ = ("Body", "Chunker", "Client", "Dispatcher", "Receiver", "Responder")
@@ -33,7 +33,7 @@ class Chunker(Protocol):
     chunk_size: int
 
     @property
-    def stream_places(self) -> Quota:
+    def stream_places(self) -> Semaphore:
         """The responses with a sync iterator that may be under way."""
 
     @classmethod
@@ -83,7 +83,7 @@ class Receiver(Protocol):
         """What requests are made of."""
 
     @property
-    def upload_places(self) -> Quota:
+    def upload_places(self) -> Semaphore:
         """The workers that may wait for body bytes."""
 
     def reads_lazily(self) -> bool:

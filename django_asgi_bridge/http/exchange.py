@@ -7,6 +7,7 @@ there.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
+from threading import Semaphore
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import RequestAborted
@@ -17,7 +18,6 @@ from django_asgi_bridge.exceptions import ClientDisconnected
 from django_asgi_bridge.http.djangos import Request, Response
 from django_asgi_bridge.http.look import Look
 from django_asgi_bridge.http.marks import Marks, marks_of
-from django_asgi_bridge.http.quota import Quota
 from django_asgi_bridge.protocol.request import Refusal
 from django_asgi_bridge.protocol.response import (
     NEXT_STATES,
@@ -102,7 +102,7 @@ class Exchange:
         self.listener: asyncio.Task[None] | None = None
         self.listener_error: BaseException | None = None
         self.body_timer: asyncio.TimerHandle | None = None
-        self.places: tuple[Quota, ...] = ()
+        self.places: tuple[Semaphore, ...] = ()
         self.is_answered = False
         self.is_sync_view = False
         self.is_body_complete = False
@@ -146,7 +146,7 @@ class Exchange:
         They know this object, and the garbage collector need not come for them.
         """
         for place in self.places:
-            place.give_back()
+            place.release()
         self.places = ()
         if self.body is not None:
             self.body.close()

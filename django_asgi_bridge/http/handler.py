@@ -16,6 +16,7 @@ import sys
 from collections.abc import Awaitable, Coroutine
 from functools import cached_property
 from operator import itemgetter
+from threading import Semaphore
 from typing import Any
 
 from django.core.exceptions import BadRequest
@@ -38,7 +39,6 @@ from django_asgi_bridge.http.layers import LayerRecorder
 from django_asgi_bridge.http.lifecycle import fire_started, start_inline
 from django_asgi_bridge.http.place import use_script_prefix, use_urlconf
 from django_asgi_bridge.http.plan import Plan, walk
-from django_asgi_bridge.http.quota import Quota
 from django_asgi_bridge.http.request import ASGIRequest
 from django_asgi_bridge.http.response import send_response
 from django_asgi_bridge.lifespan import Lifespan, app_hooks, find_hooks
@@ -84,14 +84,14 @@ class ASGIHandler(DjangoASGIHandler):
         )
 
     @cached_property
-    def upload_places(self) -> Quota:
+    def upload_places(self) -> Semaphore:
         """The workers that may wait for body bytes: a quarter of the pool."""
-        return Quota(max(1, get_config().threads // 4))
+        return Semaphore(max(1, get_config().threads // 4))
 
     @cached_property
-    def stream_places(self) -> Quota:
+    def stream_places(self) -> Semaphore:
         """The responses with a sync iterator that may be under way."""
-        return Quota(get_config().max_sync_streams)
+        return Semaphore(get_config().max_sync_streams)
 
     def reads_lazily(self) -> bool:
         """Tell whether no unknown code runs on the event loop before a sync view."""

@@ -80,7 +80,7 @@ def take_place(handler: "Chunker", exchange: Exchange) -> None:
     Raises:
         PoolBusy: as many as ``ASGI_BRIDGE["MAX_SYNC_STREAMS"]`` are under way.
     """
-    if not handler.stream_places.take():
+    if not handler.stream_places.acquire(blocking=False):
         raise PoolBusy(
             "as many responses with a sync iterator are under way as "
             "ASGI_BRIDGE['MAX_SYNC_STREAMS'] allows, "

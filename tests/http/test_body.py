@@ -378,7 +378,7 @@ async def test_slow_clients_hold_no_more_than_a_quarter_of_the_threads():
             wire.start(handler)
         await on_the_way.opened()
         other = await Wire("/quick").serve(handler)
-        waiting = handler.upload_places.take()
+        waiting = handler.upload_places.acquire(blocking=False)
         go_on.open()
         for wire in wires:
             await wire.ended()

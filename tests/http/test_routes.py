@@ -19,9 +19,8 @@ from django.urls import (
 from django.urls.resolvers import RegexPattern
 from django.utils.translation import gettext_lazy
 
-from django_asgi_bridge.http import routes
-from django_asgi_bridge.http.look import look_at
-from django_asgi_bridge.http.routes import Routes, routes_of
+from django_asgi_bridge.http import look
+from django_asgi_bridge.http.look import Routes, look_at, routes_of
 
 
 def view(request: Any, **kwargs: Any) -> HttpResponse:
@@ -193,7 +192,7 @@ def test_routes_notice_a_pattern_that_is_added():
 
 def test_routes_remember_no_more_than_they_may(monkeypatch, asked):
     """A path that leads nowhere is not remembered, and a large site has its bound."""
-    monkeypatch.setattr(routes, "MAX_REMEMBERED", 2)
+    monkeypatch.setattr(look, "MAX_REMEMBERED", 2)
     known = Site(re_path("", view))
     for each in "abcde":
         known.resolve(f"/{each}")
