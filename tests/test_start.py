@@ -51,6 +51,7 @@ UNNEEDED = {
     "sockets",
     "testing",
     "threads.loop_thread",
+    "types.layers",
     "utils",
     "worker",
 }
@@ -306,6 +307,7 @@ def test_urlconf_that_cannot_be_imported_is_left_to_the_requests():
         ("exceptions", "channels", "ChannelFull"),
         ("http", "eventstream", "EventStreamResponse"),
         ("http", "extensions", "early_hints"),
+        ("types", "layers", "Mailbox"),
     ],
 )
 def test_late_rooms_are_loaded_with_their_first_name(package, room, name):

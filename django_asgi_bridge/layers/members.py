@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Collection
 from typing import Self
 
-from django_asgi_bridge.types import Mailbox
+from django_asgi_bridge.types.layers import Mailbox
 
 __all__ = ("LiveChannel", "Members")
 

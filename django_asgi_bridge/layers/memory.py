@@ -30,7 +30,7 @@ from django_asgi_bridge.layers.queues import ChannelQueue
 from django_asgi_bridge.layers.stats import LayerStats
 from django_asgi_bridge.layers.storage import Storage
 from django_asgi_bridge.sockets import put_frames
-from django_asgi_bridge.types import Mailbox
+from django_asgi_bridge.types.layers import Mailbox
 
 __all__ = ("InMemoryChannelLayer",)
 

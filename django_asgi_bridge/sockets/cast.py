@@ -18,7 +18,8 @@ from django_asgi_bridge.protocol.overflow import EMPTY
 from django_asgi_bridge.protocol.websocket import SocketState
 from django_asgi_bridge.sockets.inbox import Inbox
 from django_asgi_bridge.threads import go_on, start_task
-from django_asgi_bridge.types import Mailbox, Message
+from django_asgi_bridge.types import Message
+from django_asgi_bridge.types.layers import Mailbox
 
 __all__ = ("put_frames",)
 

@@ -15,7 +15,7 @@ from django_asgi_bridge.layers.redis.lists import Lists
 from django_asgi_bridge.layers.redis.session import Session
 from django_asgi_bridge.layers.redis.subscriptions import Subscriptions
 from django_asgi_bridge.sockets import put_frames
-from django_asgi_bridge.types import Mailbox
+from django_asgi_bridge.types.layers import Mailbox
 
 __all__ = ("Home", "Member")
 

@@ -28,7 +28,7 @@ from django_asgi_bridge.layers.redis.serializers import registry
 from django_asgi_bridge.layers.redis.session import Session
 from django_asgi_bridge.layers.stats import LayerStats
 from django_asgi_bridge.protocol.messages import check_message
-from django_asgi_bridge.types import Mailbox
+from django_asgi_bridge.types.layers import Mailbox
 
 __all__ = ("RedisChannelLayer",)
 
