@@ -59,7 +59,7 @@ UNNEEDED = {
 # Of the WebSocket half, what `get_asgi_application()` itself serves with.
 SOCKETS = {"auth", "routing.site", "security.websocket", "sessions", "sockets.refusal"}
 
-MAX_OWN_MODULES = 44
+MAX_OWN_MODULES = 43
 """Modules of the package that a plain site loads; each is some 0.1 ms and 15 KB."""
 
 SITE = """
@@ -262,6 +262,24 @@ def test_site_with_websockets_has_loaded_them_when_it_has_started(routes, needed
 
     assert told["sent"] == [{"type": "lifespan.startup.complete"}]
     assert rooms(told["modules"]) & SOCKETS == needed
+
+
+def test_site_with_hooks_has_loaded_what_runs_them():
+    """No visitor waits for it, on a server without the lifespan protocol either."""
+    told = run("""
+        from contextlib import asynccontextmanager
+        from django_asgi_bridge.asgi import get_asgi_application
+
+        @asynccontextmanager
+        async def hook():
+            yield
+
+        urls.hook = hook
+        settings.ASGI_BRIDGE = {"LIFESPAN": ["start_urls.hook"]}
+        get_asgi_application()
+    """)
+
+    assert {"lifespan.managers", "lifespan.run"} <= rooms(told["modules"])
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from django_asgi_bridge.exceptions import PoolBusy
 from django_asgi_bridge.threads.process import watch_process
-from django_asgi_bridge.threads.sleepers import Sleepers
+from django_asgi_bridge.threads.waking import Sleepers
 from django_asgi_bridge.threads.worker import Farewell, PoolLease, Worker
 
 if TYPE_CHECKING:
