@@ -10,13 +10,14 @@ import asyncio
 import contextvars
 import logging
 import sys
+import types
 from asyncio import _get_running_loop
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from django_asgi_bridge.protocol.overflow import EMPTY
-from django_asgi_bridge.protocol.websocket import SocketState
 from django_asgi_bridge.sockets.inbox import Inbox
+from django_asgi_bridge.sockets.socket import Socket
+from django_asgi_bridge.sockets.turns import Turn
 from django_asgi_bridge.threads import go_on, start_task
 from django_asgi_bridge.types import Message
 from django_asgi_bridge.types.layers import Mailbox
@@ -25,7 +26,8 @@ __all__ = ("put_frames",)
 
 logger = logging.getLogger("django_asgi_bridge.sockets")
 
-_OPEN = SocketState.OPEN
+_FREE, _PASSING = Turn.FREE, Turn.PASSING
+_COROUTINE = types.CoroutineType
 _DONE: Final = object()
 
 
@@ -79,36 +81,35 @@ class _Cast(Generic[_H]):
     async def go(self) -> None:
         """Go from mailbox to mailbox, to the first where a send has to wait."""
         task: Any = asyncio.current_task()
-        # Unlike `send(None)` it raises nothing at the end.
-        first_step: Any = next
         loop, frame = task.get_loop(), self._frame
+        passing: Any = _passing(frame)
+        write = passing.send
+        write(None)
         for holder in self._rest:
             mailbox = holder.mailbox
             if not isinstance(mailbox, Inbox) or mailbox.loop is not loop:
                 self._put(holder)
                 continue
             socket = mailbox.socket
-            # What `put_frame()` asks, here where no call is made for it.
-            if (
-                socket is None
-                or socket.state is not _OPEN
-                or socket._is_sending
-                or socket._writer is not None
-                or socket._line
-                or (socket._outbox is not EMPTY and socket._outbox)
-            ):
+            if socket is None or socket.turn is not _FREE:
                 self._put(holder)
                 continue
             # The send belongs to the connection, not to who sends to the group.
             context = socket._context.copy()
-            writing = socket.write(frame)
-            awaited = context.run(first_step, writing.__await__(), _DONE)
-            if awaited is not _DONE:
-                socket.keep_writer(task)
-                # It may wait for long: nothing of the other members is to.
-                del self, holder, mailbox, task
-                await go_on(context, writing, awaited)
-                return
+            try:
+                awaited = context.run(write, socket)
+            except StopIteration:
+                # More than this frame was to be sent.
+                passing = _passing(frame)
+                write = passing.send
+                write(None)
+            else:
+                if awaited is not _DONE:
+                    socket.keep_writer(task)
+                    # It may wait for long: nothing of the other members is to.
+                    del self, holder, mailbox, task
+                    await go_on(context, passing, awaited)
+                    return
             if task.cancelling():
                 # By a send: the others are not to see it.
                 return
@@ -127,3 +128,34 @@ class _Cast(Generic[_H]):
             is_taken = False
         if not is_taken:
             self.refused.append(holder)
+
+
+@types.coroutine
+def _passing(frame: Message) -> Generator[Any, Socket, None]:
+    """Write a frame to one socket after another, as ``write()`` of each one would.
+
+    Each, while it is free, is sent into this generator inside the context that its
+    send belongs to. What that returns is ``_DONE``, or what the send waits for: then
+    this is that socket's alone, and ends with it. So it does where more is to be sent.
+    A coroutine for each socket would cost twice as much.
+    """
+    socket = yield _DONE
+    while True:
+        socket.turn = _PASSING
+        try:
+            sending: Any = socket._send(frame)
+            if type(sending) is not _COROUTINE:
+                sending = sending.__await__()
+            yield from sending
+        except OSError as error:
+            socket.lose(error)
+        except Exception as error:
+            socket.fail(error)
+        except BaseException:
+            socket.end_writing()
+            raise
+        if socket.turn is not _PASSING:
+            yield from socket.write(None)
+            return
+        socket.turn = _FREE
+        socket = yield _DONE

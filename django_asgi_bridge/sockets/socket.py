@@ -12,16 +12,12 @@ import sys
 from asyncio import _get_running_loop
 from typing import Any
 
-from django_asgi_bridge.protocol.overflow import (
-    EMPTY,
-    BoundedQueue,
-    Overflow,
-    make_queue,
-)
+from django_asgi_bridge.protocol.overflow import EMPTY, Overflow
 from django_asgi_bridge.protocol.websocket import SocketState, after
 from django_asgi_bridge.sockets.bounds import Bounds
 from django_asgi_bridge.sockets.content import check_content
-from django_asgi_bridge.sockets.contract import NOBODY, OwnSend, SocketOwner
+from django_asgi_bridge.sockets.contract import NOBODY, SocketOwner
+from django_asgi_bridge.sockets.turns import NO_LINE, Turn, Turns
 from django_asgi_bridge.threads import start_task
 from django_asgi_bridge.types import Message, Send
 
@@ -32,14 +28,14 @@ logger = logging.getLogger("django_asgi_bridge.sockets")
 _TRY_AGAIN_LATER = 1013
 
 _OPEN = SocketState.OPEN
+_FREE, _HELD = Turn.FREE, Turn.HELD
+_PASSING, _SENDING = Turn.PASSING, Turn.SENDING
 
 # A writer takes its first step at once; see ``threads.start_task()``.
 _IS_EAGER = sys.version_info >= (3, 12)
-# Stands for a line in which nothing has waited yet.
-_NO_LINE: list[OwnSend] = []
 
 
-class Socket:
+class Socket(Turns):
     """What a server's ``send`` is for a consumer.
 
     Args:
@@ -54,13 +50,9 @@ class Socket:
 
     __slots__ = (
         "_abandoned",
-        "_bounds",
         "_context",
         "_is_closing",
-        "_is_sending",
-        "_line",
         "_loop",
-        "_outbox",
         "_owner",
         "_patience",
         "_progress",
@@ -69,7 +61,6 @@ class Socket:
         "_unsent",
         "_writer",
         "is_strict",
-        "state",
     )
 
     def __init__(
@@ -81,18 +72,12 @@ class Socket:
         context: contextvars.Context | None = None,
         is_strict: bool = False,
     ) -> None:
+        super().__init__(bounds)
         self._send = send
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context() if context is None else context
-        self._bounds = bounds
-        # Made when a frame has to wait: in most connections none does.
-        self._outbox: BoundedQueue[Message] = EMPTY
         self._owner: SocketOwner = owner
         self.is_strict = is_strict
-        self.state = SocketState.CONNECTING
-        # Own sends that wait for their turn: the frames that go first, and who waits.
-        self._line: list[OwnSend] = _NO_LINE
-        self._is_sending = False
         # A close frame of ours waits.
         self._is_closing = False
         self._writer: asyncio.Task[None] | None = None
@@ -126,21 +111,16 @@ class Socket:
             check_content(event, is_strict=self.is_strict)
         elif not is_frame and not self._goes_on(event):
             return
-        waits = self._outbox is not EMPTY and bool(self._outbox)
-        if (
-            self._is_sending
-            or self._line
-            or (waits and event["type"] != "websocket.accept")
-        ):
+        if self.turn is not _FREE and self._has_to_wait(event):
             await self._in_turn(event)
             return
-        self._is_sending = True
+        self.turn = _SENDING
         self._progress = self._loop.time()
         self._sender = asyncio.current_task()
         try:
             await self._send(event)
         except OSError as error:
-            self._lose(error)
+            self.lose(error)
         except asyncio.CancelledError:
             if not self._takes_cancel():
                 # A handler's own time-out, say, is no end of the connection, unless
@@ -153,10 +133,12 @@ class Socket:
             self.client_left()
             raise
         finally:
-            self._is_sending = False
             self._sender = None
+            self.turn = _HELD
             if self._line or (self._outbox is not EMPTY and self._outbox):
                 self._start_writer()
+            elif self.state is _OPEN:
+                self.turn = _FREE
 
     def _goes_on(self, event: Message) -> bool:
         """Take the state that follows an event; False if it is to be left out."""
@@ -182,12 +164,13 @@ class Socket:
         So it is when nobody wants the event any more; an error of the server's is its.
         """
         waiter: asyncio.Future[None] = self._loop.create_future()
-        if self._line is _NO_LINE:
+        if self._line is NO_LINE:
             self._line = []
         self._line.append((self._outbox.entered, event, waiter))
-        if not self._is_sending:
+        self._stir()
+        if self.turn is not _SENDING:
             self._start_writer()
-        if self._is_sending:
+        if self.turn is _SENDING:
             self._be_patient()
         return waiter
 
@@ -199,6 +182,8 @@ class Socket:
             # A close stands: the state says already that it was sent.
             if event["type"] == "websocket.send":
                 self._line = [own for own in self._line if own[2] is not waiter]
+                if not self._line and not self._outbox:
+                    self._relax()
             raise
 
     # Broadcast frames.
@@ -216,10 +201,10 @@ class Socket:
         if is_over or self._loop.is_closed():
             self._unsent += 1
             return False
-        is_busy = self._is_sending or self._line or self._outbox or self._writer
-        if _IS_EAGER and not is_busy and self.state is _OPEN:
+        if _IS_EAGER and self.turn is _FREE:
             self._start_writer(frame)
             return True
+        self._stir()
         outbox = self._own_outbox()
         size = len(frame.get("text") or frame.get("bytes") or "")
         before = outbox.dropped
@@ -228,21 +213,15 @@ class Socket:
             if not is_queued and outbox.policy is Overflow.CLOSE:
                 self.give_up("too many frames wait for the client")
             self._owner.note_loss()
-        if is_queued and not self._is_sending and self.state is _OPEN:
+        if is_queued and self.turn is not _SENDING and self.state is _OPEN:
             self._start_writer()
         if outbox and self.state is _OPEN:
             self._be_patient()
         return is_queued
 
-    def _own_outbox(self) -> BoundedQueue[Message]:
-        if self._outbox is EMPTY:
-            bounds = self._bounds
-            policy = Overflow(bounds.outgoing_overflow)
-            self._outbox = make_queue(policy, bounds.outgoing, bounds.outgoing_bytes)
-        return self._outbox
-
     def _start_writer(self, frame: Message | None = None) -> None:
         if self._writer is None and self.state is not SocketState.CONNECTING:
+            self._stir()
             context = self._context.copy()
             writer = start_task(self._loop, self.write(frame), context)
             if not writer.done():
@@ -250,6 +229,7 @@ class Socket:
 
     def keep_writer(self, writer: "asyncio.Task[None]") -> None:
         """Note the task that writes, when it has to wait for the first time."""
+        self._stir()
         self._writer = writer
         self._progress = self._loop.time()
 
@@ -259,7 +239,7 @@ class Socket:
         Args:
             frame: goes first; it has not entered the outbox.
         """
-        self._is_sending = True
+        self.turn = _SENDING
         try:
             if frame is not None:
                 await self._send(frame)
@@ -271,22 +251,27 @@ class Socket:
                 else:
                     await self._send(self._outbox.take())
         except OSError as error:
-            self._lose(error)
+            self.lose(error)
         except Exception as error:
             self.fail(error)
         finally:
-            self._is_sending = False
-            # At once: what is put from here on needs a new writer.
-            self._writer = None
-            if self._patience is not None:
-                self._relax()
+            self.end_writing()
+
+    def end_writing(self) -> None:
+        """Let others send, if nothing waits."""
+        # At once: what is put from here on needs a new writer.
+        self._writer = None
+        waits = self._line or (self._outbox is not EMPTY and self._outbox)
+        self.turn = _HELD if waits or self.state is not _OPEN else _FREE
+        if self._patience is not None:
+            self._relax()
 
     async def _send_for(self, event: Message, waiter: "asyncio.Future[None]") -> None:
         """Send for a handler that waits, and let it see what goes wrong."""
         try:
             await self._send(event)
         except OSError as error:
-            self._lose(error)
+            self.lose(error)
         except Exception as error:
             self.client_left()
             if not waiter.done():
@@ -301,6 +286,7 @@ class Socket:
     def client_left(self) -> None:
         """Note that nobody reads any more: what waits is dropped and counted."""
         self.state = SocketState.CLOSED
+        self._stir()
         self._relax()
         self._drop_frames()
         while self._line:
@@ -330,7 +316,7 @@ class Socket:
             await asyncio.wait([writer])
         self._owner = NOBODY  # it refers to this
 
-    def _lose(self, error: BaseException) -> None:
+    def lose(self, error: BaseException) -> None:
         """Take a failed send for what it is: the client is gone."""
         logger.debug("the client left during a send: %r", error)
         self.client_left()
@@ -353,12 +339,13 @@ class Socket:
         if self.state is SocketState.CLOSED:
             return
         self.state = SocketState.CLOSED
+        self._stir()
         self._is_closing = True
         self._outbox.drop_all()
         waiter: asyncio.Future[None] = self._loop.create_future()
         close = {"type": "websocket.close", "code": _TRY_AGAIN_LATER, "reason": why}
         self._line = [*self._line, (self._outbox.left, close, waiter)]
-        if not self._is_sending:
+        if self.turn is not _SENDING:
             self._start_writer()
         self._be_patient()
         self._owner.stop(_TRY_AGAIN_LATER, why)
@@ -377,7 +364,7 @@ class Socket:
     def _look_for_progress(self) -> None:
         self._patience = None
         rest = self._progress + self._bounds.send_timeout - self._loop.time()
-        if not self._is_sending:
+        if self.turn is not _SENDING:
             return
         if rest > 0:
             self._patience = self._loop.call_later(rest, self._look_for_progress)

@@ -7,6 +7,7 @@ import pytest
 from django_asgi_bridge.generic.websocket import AsyncWebsocketConsumer
 from django_asgi_bridge.layers import channel_layers
 from django_asgi_bridge.sockets import Bounds
+from django_asgi_bridge.sockets.turns import Turn
 from tests.consumer.test_loop import Foreign
 from tests.consumer.wire import Wire
 
@@ -166,7 +167,7 @@ async def test_outgoing_frames_are_dropped_by_policy(policy, kept, total, layer)
     wire.gate.clear()
 
     await layer.group_broadcast("room", text_data="0")
-    await wire.until(lambda: consumer.connection.inbox.socket._is_sending)
+    await wire.until(lambda: consumer.connection.inbox.socket.turn is Turn.SENDING)
     for number in range(1, total):
         await layer.group_broadcast("room", text_data=str(number))
     wire.gate.set()

@@ -11,6 +11,7 @@ import pytest
 
 from django_asgi_bridge.protocol.websocket import SocketState
 from django_asgi_bridge.sockets import Bounds, Inbox, Socket, put_frames
+from django_asgi_bridge.sockets.turns import Turn
 
 pytestmark = pytest.mark.asyncio
 
@@ -270,7 +271,7 @@ async def test_full_outbox_refuses_and_others_have_the_frame():
     refused = []
     for count, text in enumerate("abc", 1):
         refused.append(cast(members, text))
-        await until(lambda: members[1].socket._is_sending)
+        await until(lambda: members[1].socket.turn is Turn.SENDING)
         await everybody_has([members[0], members[2]], *"abc"[:count])
     members[1].gate.set()
 

@@ -9,6 +9,7 @@ from django_asgi_bridge.exceptions import BadMessage
 from django_asgi_bridge.protocol.response import BadResponse
 from django_asgi_bridge.protocol.websocket import SocketState
 from django_asgi_bridge.sockets import Bounds, Socket
+from django_asgi_bridge.sockets.turns import Turn
 
 pytestmark = pytest.mark.asyncio
 
@@ -123,7 +124,7 @@ async def test_slow_reader_loses_frames_by_policy(policy, kept):
     line.gate.clear()
 
     line.frames("first")
-    await line.until(lambda: line.socket._is_sending)
+    await line.until(lambda: line.socket.turn is Turn.SENDING)
     line.frames(*map(str, range(10)))
     line.gate.set()
     await line.until(lambda: line.sent == kept)
@@ -136,7 +137,7 @@ async def test_bytes_bound_the_outbox_too():
     line = await opened(outgoing_bytes=10, outgoing_overflow="drop_newest")
     line.gate.clear()
     line.frames("x")
-    await line.until(lambda: line.socket._is_sending)
+    await line.until(lambda: line.socket.turn is Turn.SENDING)
 
     assert line.frames("12345", "67890", "1") == [True, True, False]
     line.gate.set()
@@ -147,7 +148,7 @@ async def test_slow_reader_is_closed_with_1013_by_default():
     line = await opened(outgoing=2)
     line.gate.clear()
     line.frames("first")
-    await line.until(lambda: line.socket._is_sending)
+    await line.until(lambda: line.socket.turn is Turn.SENDING)
 
     assert line.frames("a", "b", "c") == [True, True, False]
     assert line.socket.state is SocketState.CLOSED
@@ -163,7 +164,7 @@ async def test_client_that_never_reads_is_given_up():
     line = await opened(outgoing=1, send_timeout=0.001)
     line.gate.clear()
     line.frames("first")
-    await line.until(lambda: line.socket._is_sending)
+    await line.until(lambda: line.socket.turn is Turn.SENDING)
 
     line.frames("second")
     await line.until(lambda: line.stops)

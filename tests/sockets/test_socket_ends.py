@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from django_asgi_bridge.protocol.websocket import SocketState
+from django_asgi_bridge.sockets.turns import Turn
 from tests.sockets.test_socket import Line, opened
 
 asynchronous = pytest.mark.asyncio
@@ -45,7 +46,7 @@ async def test_socket_stays_open_when_a_handler_gives_up_its_send():
     line = await opened()
     line.gate.clear()
     own = asyncio.create_task(line.say("slow"))
-    await line.until(lambda: line.socket._is_sending)
+    await line.until(lambda: line.socket.turn is Turn.SENDING)
 
     own.cancel()
     await asyncio.wait([own])
@@ -62,7 +63,7 @@ async def test_no_frame_is_sent_after_an_accept_that_was_cut_off():
     line = Line()
     line.gate.clear()
     own = asyncio.create_task(line.socket.send({"type": "websocket.accept"}))
-    await line.until(lambda: line.socket._is_sending)
+    await line.until(lambda: line.socket.turn is Turn.SENDING)
     line.frames("waits for the accept")
 
     own.cancel()
@@ -95,7 +96,7 @@ async def test_handler_is_freed_when_the_client_is_given_up():
     line = await opened(send_timeout=0.001)
     line.gate.clear()
     own = asyncio.create_task(line.say("never read"))
-    await line.until(lambda: line.socket._is_sending)
+    await line.until(lambda: line.socket.turn is Turn.SENDING)
 
     line.frames("behind it")
     async with asyncio.timeout(20):
@@ -218,7 +219,7 @@ async def test_end_that_is_cancelled_ends_the_writer():
     line.gate.clear()
     line.socket.line_up({"type": "websocket.send", "text": "1"})
     line.socket.line_up({"type": "websocket.send", "text": "2"})
-    await line.until(lambda: line.socket._is_sending)
+    await line.until(lambda: line.socket.turn is Turn.SENDING)
     writer = line.socket._writer
 
     ending = asyncio.create_task(line.socket.close())
@@ -237,3 +238,22 @@ def test_socket_of_a_closed_loop_takes_no_frame():
     line = asyncio.run(leave_it())
 
     assert line.frames("late") == [False]
+
+
+@asynchronous
+async def test_own_send_that_gives_up_its_place_leaves_no_timer():
+    line = await opened()
+    line.gate.clear()
+    first, second = (
+        asyncio.create_task(line.socket.send({"type": "websocket.send", "text": text}))
+        for text in "ab"
+    )
+    await line.until(lambda: line.socket._line)
+
+    second.cancel()
+    await asyncio.wait([second])
+    line.gate.set()
+    await first
+
+    assert line.socket._patience is None
+    assert line.socket.turn is Turn.FREE
