@@ -144,7 +144,7 @@ def _passing(frame: Message) -> Generator[Any, Socket, None]:
         socket.turn = _PASSING
         try:
             sending: Any = socket._send(frame)
-            if type(sending) is not _COROUTINE:
+            if type(sending) is not _COROUTINE and hasattr(sending, "__await__"):
                 sending = sending.__await__()
             yield from sending
         except OSError as error:

@@ -1,6 +1,7 @@
 """Who may send next, after a frame was passed on and whatever came meanwhile."""
 
 import asyncio
+import types
 from random import Random
 
 import pytest
@@ -12,23 +13,36 @@ from tests.sockets.test_cast import cast, clients, everybody_has, until, who
 pytestmark = pytest.mark.asyncio
 
 
-@pytest.mark.parametrize("waits", [False, True])
-async def test_send_may_return_any_awaitable_and_is_called_in_its_own_context(waits):
-    class Sending:
-        def __init__(self, member, event):
-            self.member, self.event = member, event
+class Sending:
+    """An awaitable, as a server's ``send()`` may return it."""
 
-        def __await__(self):
-            if waits:
-                yield from asyncio.sleep(0).__await__()
-            self.member.sent.append(self.event["text"])
+    def __init__(self, steps):
+        self._steps = steps
+
+    def __await__(self):
+        return self._steps
+
+
+def awaitable(steps):
+    return lambda *given: Sending(steps(*given))
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("kind", [awaitable, types.coroutine])
+async def test_send_may_return_any_awaitable_and_is_called_in_its_own_context(
+    kind, waits
+):
+    def steps(member, event):
+        if waits:
+            yield from asyncio.sleep(0).__await__()
+        member.sent.append(event["text"])
 
     members = await clients(3)
     for each in members:
 
         def send(event, each=each):
             each.names.append(who.get())
-            return Sending(each, event)
+            return kind(steps)(each, event)
 
         each.socket._send = send
     who.set("the caller")
