@@ -119,7 +119,7 @@ def parse_json(text: str) -> Any:
             it holds half of a surrogate pair, which no reply could repeat.
         RecursionError: it is nested too deeply.
     """
-    content = json.loads(text, parse_constant=_refuse_constant)
+    content = _decoder.decode(text)
     if "\\ud" in text or "\\uD" in text:
         json.dumps(content, ensure_ascii=False).encode("utf-8")
     return content
@@ -127,6 +127,10 @@ def parse_json(text: str) -> Any:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+# ``json.loads()`` makes one for each text, if it is given an argument.
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _pairs(headers: Headers) -> list[tuple[Any, Any]]:
