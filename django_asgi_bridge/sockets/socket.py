@@ -86,8 +86,7 @@ class Socket(Turns):
         # The task of an own send that runs, and one that was cut off for its client.
         self._sender: asyncio.Task[Any] | None = None
         self._abandoned: asyncio.Task[Any] | None = None
-        # Frames that a closed connection did not want.
-        self._unsent = 0
+        self._unsent = 0  # frames that a closed connection did not want
 
     @property
     def dropped(self) -> int:
@@ -115,7 +114,8 @@ class Socket(Turns):
             await self._in_turn(event)
             return
         self.turn = _SENDING
-        self._progress = self._loop.time()
+        if self._patience is not None:  # else nobody asks for it
+            self._progress = self._loop.time()
         self._sender = asyncio.current_task()
         try:
             await self._send(event)

@@ -199,6 +199,32 @@ async def test_patience_counts_from_the_last_frame_that_was_read():
 
 
 @asynchronous
+async def test_patience_counts_from_a_later_send_that_nobody_waits_behind():
+    """It may have begun for a send that has ended, and for one that was cancelled."""
+    line = await opened(send_timeout=20)
+    line.gate.clear()
+    first, second = (asyncio.create_task(line.say(text)) for text in "12")
+    await asyncio.sleep(0)
+    second.cancel()
+    await asyncio.wait([second])
+    line.gate.set()
+    await first
+    line.gate.clear()
+    third = asyncio.create_task(line.say("3"))
+    await asyncio.sleep(0)
+
+    if line.socket._patience is not None:
+        # Its time is over.
+        line.socket._patience.cancel()
+        line.socket._look_for_progress()
+
+    assert line.stops == []
+    line.gate.set()
+    await third
+    assert line.sent[-2:] == ["1", "3"]
+
+
+@asynchronous
 async def test_end_waits_for_frames_that_a_handler_believes_sent():
     line = await opened()
     line.gate.clear()
