@@ -5,7 +5,7 @@ when its call returns, from whatever thread and loop. A lock is held only for st
 that never wait and never run a caller's code.
 """
 
-import random
+import os
 import re
 import string
 import sys
@@ -47,8 +47,8 @@ _CONSUMERS: Final = re.compile(r"specific\.\.inmemory![0-9][a-zA-Z]{11}\Z")
 Nobody may join a group, or have messages wait, under the name of one that has left.
 """
 
-# Not the seeded generator: tests that seed it anew would get one name twice.
-_random = random.SystemRandom()
+_LETTERS: Final = bytes(ord(string.ascii_letters[each % 52]) for each in range(256))
+"""The letter that stands for a random byte."""
 
 
 class InMemoryChannelLayer(BaseChannelLayer):
@@ -284,8 +284,7 @@ class InMemoryChannelLayer(BaseChannelLayer):
             The channel's name. Its messages go into the mailbox at once, and it
             stays in its groups until ``close_mailbox``.
         """
-        name = f"specific..inmemory!{_random.choice(string.digits)}{_letters(11)}"
-        # Of 50**11 names none comes twice.
+        name = f"specific..inmemory!0{_letters(11)}"
         capacity = self.get_capacity(name) or sys.maxsize
         self._mailboxes[name] = LiveChannel.here(name, mailbox, capacity)
         return name
@@ -358,4 +357,6 @@ def _is_consumers(channel: str) -> bool:
 
 
 def _letters(count: int) -> str:
-    return "".join(_random.choices(string.ascii_letters, k=count))
+    # Not a seeded generator: tests that seed it anew would get one name twice. Of
+    # 50**11 names none comes twice.
+    return os.urandom(count).translate(_LETTERS).decode()
