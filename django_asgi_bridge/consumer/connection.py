@@ -56,16 +56,16 @@ async def serve(
                 # Here an idle connection waits: each further call would take
                 # memory of each of them.
                 try:
-                    loop.note(await waited)
+                    message = await waited
                 except BaseException as error:
                     if not await loop.takes_failure(error):
                         raise
-                work = loop.work_alone()
-                if work is not None:
-                    await work
-                    # What is left here would be kept until the next message.
-                    work = None
-                waited = loop.read_on() or await loop.until_idle()
+                    message = None
+                waited = loop.take(message)
+                # What is left here would be kept until the next message.
+                message = None
+                if waited is None:
+                    waited = await loop.until_idle()
             await loop.finish()
         except StopConsumer:
             if connection.inbox.error is None:

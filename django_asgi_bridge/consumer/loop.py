@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import contextvars
 from collections.abc import Awaitable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 from django_asgi_bridge.consumer.beside import handle_beside_each_other
 from django_asgi_bridge.consumer.handling import TURN, Handling
@@ -25,6 +25,10 @@ from django_asgi_bridge.threads import drive
 from django_asgi_bridge.types import Message
 
 __all__ = ("HandlerLoop",)
+
+_DONE: Final = object()
+# Unlike `send(None)` it raises nothing at the end, which takes longer than the step.
+_first_step: Any = next
 
 
 class HandlerLoop:
@@ -56,6 +60,7 @@ class HandlerLoop:
         "_rest",
         "_task",
         "_waiter",
+        "_work",
         "_worker",
         "handling",
         "reader",
@@ -67,6 +72,8 @@ class HandlerLoop:
         self.reader = reader
         self._task = asyncio.current_task()
         self._worker: HandlerWorker
+        # The rest of a handler that has begun, and waits.
+        self._work: Awaitable[None] | None = None
         # What the own task waits for while there is a reader.
         self._waiter: asyncio.Future[None] | None = None
         # The task that handles messages while the own one reads.
@@ -131,10 +138,9 @@ class HandlerLoop:
     def drop_all(self) -> None:
         """Count what was taken and never came to its handler; forget the task."""
         self._task = self._error = None
-        frames = (self._message, self._homeless)
-        lost = sum(each is not None for each in frames)
-        if lost or self._event is not None:
-            self._inbox.lose(frames=lost, events=int(self._event is not None))
+        frames = (self._message is not None) + (self._homeless is not None)
+        if frames or self._event is not None:
+            self._inbox.lose(frames=frames, events=int(self._event is not None))
 
     def begin(self) -> None:
         """Take what is there, or comes, from here on."""
@@ -144,51 +150,71 @@ class HandlerLoop:
         )
         self._inbox.watcher = self
 
-    # The way of most messages: what ``until_idle()`` does, in fewer steps.
+    def take(self, message: Message | None) -> Awaitable[Message | None] | None:
+        """Take what was waited for: the server's next event, or None for news.
 
-    def work_alone(self) -> Awaitable[None] | None:
-        """Return what handles a message; None unless it is all there is to do."""
-        message = self._message
-        if (
-            message is None
-            or self._error is not None
-            or self._inbox.has_news
-            or self._aside is not None
-            or self._handled >= TURN - 1
-            or self.handling.consumer.concurrency > 1
-        ):
+        A message that comes while there is nothing else to do is handled at once.
+
+        Returns:
+            What the caller is to wait for next; None where ``until_idle()`` tells.
+        """
+        self._is_reading = False
+        if message is None:
+            self._waiter = None
+            self._dismiss()
             return None
-        self._message = None
-        self._handled += 1
-        steps = self.handling.handle(self._worker, message)
-        return drive(self.handling.context, steps, self.reader.start)
-
-    def read_on(self) -> Awaitable[Message] | None:
-        """Return the server's ``receive()``; None if there is anything else to do."""
-        inbox = self._inbox
+        inbox, reader, handling = self._inbox, self.reader, self.handling
+        try:
+            is_end = message["type"] in ENDS
+        except Exception as error:  # nothing that a server may send
+            self._dismiss()
+            inbox.fail(error)
+            return None
         if (
-            inbox.has_news
-            or inbox.end is not None
-            or self._message is not None
-            or self._event is not None
+            is_end
             or self._aside is not None
-            or self._homeless is not None
             or self._error is not None
-            or self._rest is not None
-            or self.reader.task is not None
+            or inbox.has_news
+            or inbox.end is not None
+            or inbox.key_of is not None
+            or self._handled >= TURN - 1
+            or handling.consumer.concurrency > 1
         ):
+            self._note(message, is_end=is_end)
+            return None
+        inbox.is_event_next = True
+        # What ``_begin()`` does, without a call of it for each message.
+        context, steps = handling.context, handling.handle(self._worker, message)
+        awaited = context.run(_first_step, steps.__await__(), _DONE)
+        if awaited is not _DONE:
+            self._work = drive(context, steps, awaited=awaited)
+            return None
+        self._handled += 1
+        if self._inbox.has_news or self._inbox.end is not None or reader.task:
             return None
         self._is_reading = True
-        return self.reader.receive()
+        return reader.receive()
+
+    def _note(self, message: Message, *, is_end: bool) -> None:
+        """Put an event of the server's where its turn comes."""
+        self._dismiss()
+        self._is_idle = self._aside is None
+        if is_end or not self._inbox.hands_on(message):
+            self._homeless = None if self.reader.offer(message) else message
+        self._is_idle = False
+
+    def _begin(self, steps: Coroutine[Any, Any, None]) -> Awaitable[None] | None:
+        """Let a handler take its first step; return the rest of it, if it waits."""
+        context = self.handling.context
+        awaited = context.run(_first_step, steps.__await__(), _DONE)
+        return None if awaited is _DONE else drive(context, steps, awaited=awaited)
 
     async def until_idle(self) -> Awaitable[Message | None] | None:
-        """Handle what is there.
-
-        Where several handlers may run at once, that is only until one has run.
+        """Handle what is there; one message of it where several may be at once.
 
         Returns:
             What the caller is to wait for, the server's next event or news of any
-            kind. It is to tell ``note()`` or ``takes_failure()`` what came of it.
+            kind. It is to tell ``take()`` or ``takes_failure()`` what came of it.
             None when nothing matters any more.
 
         Raises:
@@ -197,12 +223,14 @@ class HandlerLoop:
         """
         inbox, reader, handling = self._inbox, self.reader, self.handling
         while True:
-            if self._rest is not None:
-                self._dismiss()
             if self._error is not None:
                 raise self._error
-            if self._aside is None and self._has_work():
-                await drive(handling.context, self._steps(), reader.start)
+            if self._work is not None or (self._aside is None and self._has_work()):
+                work = self._work or self._begin(self._steps())
+                self._work = None
+                if work is not None:
+                    reader.start()
+                    await work
                 if handling.consumer.concurrency > 1:
                     return None
                 self._handled += 1
@@ -221,20 +249,6 @@ class HandlerLoop:
             else:
                 self._is_reading = True
                 return reader.receive()
-
-    def note(self, message: Message | None) -> None:
-        """Take what was waited for: the server's next event, or None for news."""
-        self._is_reading = False
-        self._waiter = None
-        if self._rest is not None:
-            self._dismiss()
-        if message is None:
-            return
-        self._is_idle = self._aside is None
-        is_end = message["type"] in ENDS
-        if is_end or not self._inbox.hands_on(message):
-            self._homeless = None if self.reader.offer(message) else message
-        self._is_idle = False
 
     async def takes_failure(self, error: BaseException) -> bool:
         """Take what came instead of it, unless the connection or the process ends."""
@@ -294,6 +308,7 @@ class HandlerLoop:
                 raise
         finally:
             self._is_reading = False
+            self._dismiss()
 
     # A layer's events, while the own task reads.
 
@@ -337,7 +352,8 @@ class HandlerLoop:
         worker.task = self._aside
         try:
             while self._has_work():
-                await drive(handling.context, self._steps())
+                if (rest := self._begin(self._steps())) is not None:
+                    await rest
                 if inbox.has_news:
                     await asyncio.sleep(0)
         except asyncio.CancelledError as error:

@@ -49,8 +49,6 @@ class Inbox:
     __slots__ = (
         "_events",
         "_frames",
-        "_is_event_next",
-        "_key_of",
         "_rooms",
         "_told",
         "bounds",
@@ -60,6 +58,8 @@ class Inbox:
         "has_news",
         "has_notices",
         "is_disconnected",
+        "is_event_next",
+        "key_of",
         "loop",
         "on_end",
         "refuses",
@@ -72,12 +72,12 @@ class Inbox:
         self, bounds: Bounds, key_of: Callable[[Message], object] | None = None
     ) -> None:
         self.bounds = bounds
-        self._key_of = key_of
+        self.key_of = key_of
         self.loop = asyncio.get_running_loop()
         # Made when something has to wait: in most connections nothing does.
         self._frames: BoundedQueue[Message] = EMPTY
         self._events: BoundedQueue[dict[str, Any]] = EMPTY
-        self._is_event_next = False
+        self.is_event_next = False
         self.waiters: tuple[asyncio.Future[None], ...] = ()
         # The reader and the puller, when they wait for room.
         self._rooms: tuple[asyncio.Future[None], ...] = ()
@@ -141,12 +141,12 @@ class Inbox:
         """Give an event to who handles it at once, past the queue."""
         is_taken = (
             self.watcher is not None
-            and self._key_of is None
+            and self.key_of is None
             and not self.has_news
             and _get_running_loop() is self.loop
             and self.watcher.takes_event(event)
         )
-        self._is_event_next = self._is_event_next and not is_taken
+        self.is_event_next = self.is_event_next and not is_taken
         return is_taken
 
     def lose(self, *, frames: int, events: int) -> None:
@@ -176,9 +176,9 @@ class Inbox:
 
     def _key(self, message: Message) -> Hashable:
         """Return what the consumer says that ``"latest_by_key"`` goes by."""
-        if self._key_of is None:
+        if self.key_of is None:
             return None
-        key = self._key_of(message)
+        key = self.key_of(message)
         hash(key)
         return key
 
@@ -225,10 +225,10 @@ class Inbox:
     def hands_on(self, message: Message) -> bool:
         """Give a client's message to who handles it at once, past the queue."""
         # The consumer may have to be asked for its key.
-        if self.has_news or self.end is not None or self._key_of is not None:
+        if self.has_news or self.end is not None or self.key_of is not None:
             return False
         if self.watcher is not None and self.watcher.takes_frame(message):
-            self._is_event_next = True
+            self.is_event_next = True
             return True
         return False
 
@@ -331,14 +331,14 @@ class Inbox:
     def take(self) -> Message | None:
         """Return the next message, or None when none waits."""
         events, frames = self._events, self._frames
-        if events and (self._is_event_next or not frames):
-            self._is_event_next = False
+        if events and (self.is_event_next or not frames):
+            self.is_event_next = False
             with _lock:
                 event = events.take()
             self._make_room()
             return event
         if frames:
-            self._is_event_next = True
+            self.is_event_next = True
             message = frames.take()
             self._make_room()
             return message
@@ -349,14 +349,14 @@ class Inbox:
     def take_first(self, suits: Callable[[Message], bool]) -> Message | None:
         """Return the first message of either kind that suits, or None."""
         message: Message | None
-        for is_event in (self._is_event_next, not self._is_event_next):
+        for is_event in (self.is_event_next, not self.is_event_next):
             if is_event:
                 with _lock:
                     message = self._events.take_first(suits)
             else:
                 message = self._frames.take_first(suits)
             if message is not None:
-                self._is_event_next = not is_event
+                self.is_event_next = not is_event
                 self._make_room()
                 return message
         return None
@@ -369,7 +369,7 @@ class Inbox:
 
     def drop_all(self) -> None:
         """Drop whatever waits, at the end, and count it; forget who refers to this."""
-        self.refuses = self.on_end = self.watcher = self._key_of = self.error = None
+        self.refuses = self.on_end = self.watcher = self.key_of = self.error = None
         self.drop_frames()
         with _lock:
             self._events.drop_all()

@@ -87,6 +87,7 @@ def drive(
     context: contextvars.Context,
     coroutine: Coroutine[Any, Any, Any],
     on_wait: Callable[[], None] | None = None,
+    awaited: Any = _NOTHING_YET,
 ) -> Generator[Any, Any, Any]:
     """Run ``coroutine`` inside ``context`` and return what it returns.
 
@@ -94,6 +95,7 @@ def drive(
         context: entered for each step of the coroutine and by its trips.
         coroutine: it may await ``TripJob`` objects, directly or further down.
         on_wait: called once, before the coroutine waits for the first time.
+        awaited: what it waits for, if its first step is done.
 
     Raises:
         asyncio.CancelledError: the task was cancelled, and the coroutine did not
@@ -102,13 +104,14 @@ def drive(
     Returns:
         What the coroutine returns; None if its clean-up goes on in the background.
     """
-    try:
-        awaited = context.run(coroutine.send, None)
-    except StopIteration as stop:
-        # It never waits: all of it has been done in this one step.
-        return stop.value
-    if on_wait is not None:
-        on_wait()
+    if awaited is _NOTHING_YET:
+        try:
+            awaited = context.run(coroutine.send, None)
+        except StopIteration as stop:
+            # It never waits: all of it has been done in this one step.
+            return stop.value
+        if on_wait is not None:
+            on_wait()
     try:
         return (yield from go_on(context, coroutine, awaited))
     except _Detached:

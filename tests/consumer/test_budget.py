@@ -48,10 +48,10 @@ class Event(AsyncWebsocketConsumer):
 
 # To measure anew: `pytest tests/consumer/test_budget.py -rP`, and a few calls more.
 BUDGETS: dict[str, tuple[Any, int]] = {
-    "async": (Echo, 15),
-    "JSON": (JsonEcho, 20),
-    "sync": (SyncEcho, 68),
-    "event": (Event, 58),
+    "async": (Echo, 10),
+    "JSON": (JsonEcho, 15),
+    "sync": (SyncEcho, 71),
+    "event": (Event, 53),
 }
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import threading
+import weakref
 
 import pytest
 
@@ -391,3 +392,29 @@ async def test_messages_that_are_there_already_let_others_have_a_turn(layer):
     await wire.end()
 
     assert 0 < len(handled) <= 2 * TURN
+
+
+class Kept(dict):
+    """An event that can be referred to weakly."""
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_handled_message_is_not_kept_while_the_connection_is_idle(waits, layer):
+    """There are many idle connections, and a message may be large."""
+
+    class Consumer(Echo):
+        async def receive(self, text_data=None, bytes_data=None):
+            if waits:
+                await asyncio.sleep(0)
+            await self.send(text_data)
+
+    wire = await Wire(Consumer.as_asgi()).open()
+    message = Kept(type="websocket.receive", text="a")
+    kept = weakref.ref(message)
+    wire._events.put_nowait(message)
+    del message
+    await wire.until(wire.texts)
+    await turns()
+
+    assert kept() is None
+    await wire.leave()
