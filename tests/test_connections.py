@@ -8,7 +8,8 @@ import threading
 import types
 
 import pytest
-from django.db import connections
+from django.core.signals import request_started
+from django.db import close_old_connections, connections
 from django.db.backends.signals import connection_created
 from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import path
@@ -179,6 +180,118 @@ def test_requests_in_turn_share_two_connections(site, database, created, url):
         assert scratch.has_backends(0)
 
 
+@pytest.mark.parametrize(("max_age", "trips"), [(None, 1), (600, 1), (0, 2)])
+def test_request_ends_without_a_trip_when_its_connection_stays(
+    site, database, max_age, trips
+):
+    """After one awaited query only a connection that is to be closed needs another."""
+    database(CONN_MAX_AGE=max_age)
+
+    async def main():
+        await Client.get(site.app, "/async")
+        before = site.pool.stats().trips_total
+        await Client.get(site.app, "/async")
+        return site.pool.stats().trips_total - before
+
+    assert run(main()) == trips
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda each: setattr(each, "errors_occurred", True),
+        lambda each: setattr(each, "close_at", 0.0),
+        lambda each: setattr(each, "close_if_unusable_or_obsolete", lambda: None),
+        lambda each: each.queries_log.append({}),
+        lambda each: each.set_autocommit(False),
+    ],
+    ids=["error", "age", "patched", "log", "transaction"],
+)
+def test_connection_is_looked_at_when_something_is_due(site, database, harm):
+    """A connection that Django would look at when a request ends is not passed on."""
+    database(CONN_MAX_AGE=600)
+
+    def look():
+        rows().count()
+        clean = threads.connections.clean_until()
+        harm(connections[ALIAS])
+        return clean > 0, threads.connections.clean_until() > 0
+
+    try:
+        assert look() == (True, False)
+    finally:
+        threads.connections.close_all()
+
+
+def test_connection_is_looked_at_when_its_class_has_a_way_of_its_own(
+    site, database, monkeypatch
+):
+    """A backend or a tool that looks after connections itself is asked each time."""
+    database(CONN_MAX_AGE=600)
+    rows().count()
+    looked = []
+    monkeypatch.setattr(
+        type(connections[ALIAS]),
+        "close_if_unusable_or_obsolete",
+        lambda self: looked.append(self),
+    )
+
+    assert threads.connections.clean_until() == 0
+
+    run(in_turn(site.app, "/async", 1))
+    assert looked
+
+
+def count_checks(monkeypatch):
+    """Return a list that grows with each look at a connection's health."""
+    checks = []
+
+    def is_usable(self):
+        checks.append(self)
+        return True
+
+    monkeypatch.setattr(type(connections[ALIAS]), "is_usable", is_usable)
+    return checks
+
+
+@pytest.mark.parametrize("is_watched", [True, False])
+def test_each_request_checks_the_health_of_its_connection(
+    site, database, monkeypatch, is_watched
+):
+    """``CONN_HEALTH_CHECKS`` looks once a request, whoever ended the one before."""
+    database(CONN_MAX_AGE=600, CONN_HEALTH_CHECKS=True)
+    checks = count_checks(monkeypatch)
+    if not is_watched:
+        request_started.disconnect(close_old_connections)
+
+    try:
+        run(in_turn(site.app, "/async", 4))
+    finally:
+        request_started.connect(close_old_connections)
+
+    assert len(checks) == 3
+
+
+def test_handlers_check_the_health_of_their_connections(site, database, monkeypatch):
+    """A consumer's handler does so too: its worker comes as another left it."""
+    database(CONN_MAX_AGE=600, CONN_HEALTH_CHECKS=True)
+    checks = count_checks(monkeypatch)
+
+    async def handler():
+        lease = threads.new_handler_lease()
+        lease.enter()
+        await rows().acount()
+        trips = site.pool.stats().trips_total
+        site.pool.close(lease)
+        return site.pool.stats().trips_total - trips
+
+    async def main():
+        return [await asyncio.create_task(handler()) for _ in range(4)]
+
+    assert run(main()) == [0] * 4
+    assert len(checks) == 3
+
+
 def test_requests_at_once_open_one_connection_per_running_thread(
     site, database, created
 ):
@@ -199,14 +312,15 @@ def test_requests_at_once_open_one_connection_per_running_thread(
         assert scratch.has_backends(0)
 
 
+@pytest.mark.parametrize("url", ["/sync", "/async"])
 def test_connections_are_closed_with_the_request_when_max_age_is_zero(
-    site, database, created
+    site, database, created, url
 ):
     """``CONN_MAX_AGE=0`` means one connection a request, as under WSGI."""
     scratch = database(CONN_MAX_AGE=0)
     created.clear()
 
-    run(in_turn(site.app, "/sync", 5))
+    run(in_turn(site.app, url, 5))
 
     assert len(created) == 5
     if scratch.is_postgres():

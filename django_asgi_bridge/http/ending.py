@@ -14,6 +14,7 @@ from django_asgi_bridge.http.lifecycle import (
     closes_inline,
     finish_inline,
     fire_finished,
+    is_clean,
 )
 from django_asgi_bridge.http.receivers import finished_audience
 from django_asgi_bridge.threads import PINS_NOTHING, Postponed
@@ -33,9 +34,9 @@ def finish_now(exchange: Exchange) -> bool:
     audience = finished_audience()
     if not exchange.is_settled and not (
         exchange.is_started
-        and exchange.lease.worker is None
         and exchange.lease.is_direct
         and not audience.has_others
+        and (exchange.lease.worker is None or is_clean(exchange.lease, audience))
         and closes_inline(exchange, response)
     ):
         return False

@@ -14,6 +14,7 @@ from typing import Any
 
 from django.core import signals
 from django.core.cache import caches, close_caches
+from django.core.cache.backends.base import BaseCache
 from django.core.handlers.base import reset_urlconf
 from django.db import close_old_connections
 from django.dispatch import Signal, dispatcher
@@ -28,7 +29,7 @@ from django_asgi_bridge.http.receivers import (
     finished_audience,
     started_audience,
 )
-from django_asgi_bridge.threads import PINS_NOTHING, Postponed
+from django_asgi_bridge.threads import PINS_NOTHING, Lease, Postponed
 from django_asgi_bridge.threads.connections import (
     drop_open_work,
     leave_clean,
@@ -41,6 +42,7 @@ __all__ = (
     "finishes_inline",
     "fire_finished",
     "fire_started",
+    "is_clean",
     "start_inline",
 )
 
@@ -121,6 +123,23 @@ def closes_inline(exchange: Exchange, response: Response) -> bool:
                 return False
     is_light = exchange.body is None or not exchange.body.is_on_disk()
     return is_light and not getattr(request, "_files", None)
+
+
+def is_clean(lease: Lease, audience: Audience) -> bool:
+    """Tell whether nothing of a request is left on the worker that made its calls.
+
+    Args:
+        audience: who listens to ``request_finished``: Django's receivers alone.
+    """
+    if audience.is_watched or not lease.is_clean():
+        return False
+    if _caches._connections is not _caches_seen:
+        _see_caches()
+    return _caches_view.is_empty() or all(
+        # Those of memcached close sockets, where they were used.
+        getattr(each.close, "__func__", None) is BaseCache.close
+        for each in _caches.all(initialized_only=True)
+    )
 
 
 def finishes_inline(exchange: Exchange) -> bool:

@@ -16,7 +16,7 @@ from django.db import close_old_connections, reset_queries
 from django.dispatch import Signal
 
 from django_asgi_bridge.http.hooks import is_from
-from django_asgi_bridge.threads.connections import has_connections
+from django_asgi_bridge.threads.connections import forget_checks, has_connections
 
 __all__ = (
     "OWN",
@@ -96,10 +96,11 @@ def _audience_of(entries: list[Any], live: Any) -> Audience:
 
 
 @lru_cache(maxsize=16)
-def attach_hook(own: tuple[Callable[..., Any], ...]) -> Callable[[], None] | None:
+def attach_hook(own: tuple[Callable[..., Any], ...]) -> Callable[[], None]:
     """Return what a worker does for these receivers of ``request_started``."""
-    if not own:
-        return None
+    if close_old_connections not in own:
+        # The lease before may have left that to the next one.
+        own = (lambda **_: forget_checks(), *own)
 
     def attach() -> None:
         if has_connections():

@@ -86,6 +86,7 @@ def get_pool() -> WorkerPool:
                     max_queue=config.max_queue,
                     idle_timeout=config.thread_idle_timeout,
                     has_open_work=connections.has_open_work,
+                    clean_until=connections.clean_until,
                     on_thread_end=connections.close_all,
                 )
             if not _is_fork_watched and hasattr(os, "register_at_fork"):
@@ -116,7 +117,7 @@ def new_handler_lease(*, is_refusable: bool = False) -> Lease:
         is_refusable: they do not: a client waits for the handshake. ``PoolBusy``
             comes after ``ASGI_BRIDGE["QUEUE_TIMEOUT"]``, as in a request.
     """
-    lease = new_lease(on_detach=connections.leave_clean)
+    lease = new_lease(connections.forget_checks, connections.leave_clean)
     lease.is_patient = True
     lease.is_refusable = is_refusable
     return lease

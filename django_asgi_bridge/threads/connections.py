@@ -5,6 +5,9 @@ calling thread's, and never open one.
 """
 
 import logging
+import math
+from collections.abc import Iterable
+from typing import Any, Final
 
 from django.db import close_old_connections, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -12,14 +15,24 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_asgi_bridge.threads.locals import view_of
 
 __all__ = (
+    "clean_until",
     "close_all",
     "drop_open_work",
+    "forget_checks",
     "has_connections",
     "has_open_work",
     "leave_clean",
 )
 
 logger = logging.getLogger("django_asgi_bridge.threads")
+
+
+_LOOK: Any = BaseDatabaseWrapper.close_if_unusable_or_obsolete
+
+# A tool may have replaced it before this was imported.
+_IS_LOOK_DJANGOS: Final = (
+    _LOOK.__globals__["__name__"] == BaseDatabaseWrapper.__module__
+)
 
 
 def has_connections() -> bool:
@@ -32,10 +45,37 @@ def has_open_work() -> bool:
 
     That is an atomic block, or a transaction begun by hand (autocommit off).
     """
-    return has_connections() and any(
-        _is_in_the_middle(connection)
-        for connection in connections.all(initialized_only=True)
-    )
+    return any(map(_is_in_the_middle, _own()))
+
+
+def clean_until() -> float:
+    """Tell how long ``leave_clean()`` would do no more than ``forget_checks()``.
+
+    Returns:
+        A time of ``time.monotonic()``.
+    """
+    until = math.inf
+    for connection in _own():
+        if connection.connection is None:
+            continue
+        look = getattr(connection.close_if_unusable_or_obsolete, "__func__", None)
+        if (
+            look is not _LOOK
+            or not _IS_LOOK_DJANGOS
+            or connection.errors_occurred
+            or connection.queries_log  # which reset_queries() would empty
+            or _is_in_the_middle(connection)
+        ):
+            return 0.0
+        if connection.close_at is not None:
+            until = min(until, connection.close_at)
+    return until
+
+
+def forget_checks() -> None:
+    """Let CONN_HEALTH_CHECKS look again at each connection that is used from now on."""
+    for connection in _own():
+        connection.health_check_done = False  # type: ignore[attr-defined]
 
 
 def drop_open_work() -> None:
@@ -75,6 +115,14 @@ def close_all() -> None:
             # Django keeps a SQLite database in memory open.
             connection._close()  # type: ignore[attr-defined]
         del connections[connection.alias]
+
+
+def _own() -> Iterable[BaseDatabaseWrapper]:
+    """Return this thread's connections."""
+    of_thread = view_of(connections._connections).of_thread()  # type: ignore[attr-defined]  # private
+    if of_thread is None:
+        return connections.all(initialized_only=True)
+    return tuple(of_thread.values())
 
 
 def _is_in_the_middle(connection: BaseDatabaseWrapper) -> bool:

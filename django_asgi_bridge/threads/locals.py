@@ -75,6 +75,10 @@ class LocalView:
                 made = self._made = _STORAGE(here, {name: value})
             variable.set(made)
 
+    def of_thread(self) -> dict[str, Any] | None:
+        """Return all that this thread has, if threads and not contexts have values."""
+        return None if self._of_thread is None else vars(self._of_thread)
+
     def is_empty(self) -> bool:
         """Tell whether there surely is no value at all."""
         if self._of_thread is not None:

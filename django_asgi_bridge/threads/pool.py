@@ -63,6 +63,8 @@ class WorkerPool:
         idle_timeout: seconds after which an unused thread ends.
         has_open_work: asked on a worker after each job of a lease that is not over:
             is the thread inside a transaction?
+        clean_until: asked there too: until when, by the clock ``time.monotonic()``,
+            would the ``on_detach`` of a lease find nothing to do?
         on_thread_end: called on a worker as its last act.
     """
 
@@ -74,6 +76,7 @@ class WorkerPool:
         max_queue: int,
         idle_timeout: float,
         has_open_work: Callable[[], bool] = lambda: False,
+        clean_until: Callable[[], float] = lambda: 0.0,
         on_thread_end: Callable[[], None] = lambda: None,
     ) -> None:
         self.threads = threads
@@ -81,6 +84,7 @@ class WorkerPool:
         self.max_queue = max_queue
         self.idle_timeout = idle_timeout
         self.has_open_work = has_open_work
+        self.clean_until = clean_until
         self.on_thread_end = on_thread_end
         self._lock = threading.Lock()
         # Of the process whose threads they are.
@@ -185,14 +189,18 @@ class WorkerPool:
         with self._lock:
             if lease.worker is not worker or lease.parked:
                 return
-            if lease.on_detach is None:
-                if lease.active is None and not lease.is_waiting:
-                    self._let_go(lease)
-                    self._start_waiting()
+            is_free = lease.active is None and not lease.is_waiting
+            if is_free and (lease.on_detach is None or lease.is_clean()):
+                worker = self._take_from(lease)
+                if self.is_closed:
+                    worker.inbox.put(None)
+                else:
+                    self._idle.append(worker)
+                self._start_waiting()
+            if lease.on_detach is None or lease.worker is None:
                 return
             # The job that ran last did not know that it was.
             farewell = Farewell()
-            is_free = lease.active is None and not lease.is_waiting
             if is_free and self._start(lease, farewell):
                 return
             lease.queue(farewell)
@@ -351,11 +359,17 @@ class WorkerPool:
     def _let_go(self, lease: PoolLease) -> None:
         if lease.worker is None or lease.parked:
             return
-        if lease.is_closed or not lease.keeps_worker():
+        unannounced = self._sleepers.unannounced
+        if (
+            lease.is_closed
+            or not lease.keeps_worker()
+            # Its next call may go elsewhere: that takes less than to wake a thread.
+            or (unannounced and lease.is_clean())
+        ):
             worker = self._take_from(lease)
             if self.is_closed:
                 worker.inbox.put(None)
-            elif self._sleepers.unannounced:
+            elif unannounced:
                 self._idle.append(self._sleepers.relieve(worker))
             else:
                 self._idle.append(worker)

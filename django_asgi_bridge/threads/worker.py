@@ -7,9 +7,10 @@ workers, event loops or databases.
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 __all__ = (
     "PINS_CURSOR",
@@ -19,6 +20,8 @@ __all__ = (
     "PoolLease",
     "Worker",
 )
+
+_R = TypeVar("_R")
 
 logger = logging.getLogger("django_asgi_bridge.threads")
 
@@ -69,6 +72,7 @@ if TYPE_CHECKING:
 
         idle_timeout: float
         has_open_work: Callable[[], bool]
+        clean_until: Callable[[], float]
         on_thread_end: Callable[[], None]
 
         def job_done(self, lease: "PoolLease") -> Job | None:
@@ -84,6 +88,26 @@ if TYPE_CHECKING:
             """Forget a thread that is about to end."""
 
 
+class Farewell:
+    """The last job of a lease: its worker detaches, nothing else."""
+
+    __slots__ = ()
+
+    resumes = None
+    is_patient = True
+    pins = PINS_NOTHING
+    is_cursor_open = None
+
+    def execute(self) -> None:
+        """Do nothing."""
+
+    def deliver(self) -> None:
+        """Do nothing: nobody waits."""
+
+    def refuse(self, error: BaseException) -> None:
+        """Do nothing: nobody waits."""
+
+
 class PoolLease:
     """One request's hold on the pool: at most one worker, one running job.
 
@@ -91,11 +115,13 @@ class PoolLease:
         on_attach: called on a worker before the first job that it runs for this
             lease.
         on_detach: called on a worker after the last one. A worker that is taken
-            back while nothing is left on it goes to its next lease without.
+            back, or given back, while nothing is left on it goes to its next lease
+            without.
     """
 
     __slots__ = (
         "active",
+        "clean_until",
         "cursors",
         "has_open_work",
         "is_closed",
@@ -129,6 +155,9 @@ class PoolLease:
         self.cursors: tuple[Callable[[], bool], ...] = ()
         # The thread is inside a transaction.
         self.has_open_work = False
+        # When `on_detach` will next have something to do on the thread, by the clock
+        # `time.monotonic()`.
+        self.clean_until = 0.0
         # The worker goes back after each call that pins nothing.
         self.is_per_call = False
         # The request is over; a late call gets a worker for itself alone.
@@ -178,29 +207,20 @@ class PoolLease:
         """Tell whether the worker holds something that the lease still needs."""
         return self.is_pinned or self.has_open_work or bool(self.cursors)
 
+    def is_clean(self) -> bool:
+        """Tell whether its worker can go on to another lease as it is."""
+        if self.worker is None:
+            return True
+        is_at_work = self.is_waiting or self.parked or self.active is not None
+        return (
+            not is_at_work
+            and not self.is_held()
+            and self.clean_until > time.monotonic()
+        )
+
     def keeps_worker(self) -> bool:
         """Tell whether the worker stays with the lease between two jobs."""
         return not self.is_closed and (not self.is_per_call or self.is_held())
-
-
-class Farewell:
-    """The last job of a lease: its worker detaches, nothing else."""
-
-    __slots__ = ()
-
-    resumes = None
-    is_patient = True
-    pins = PINS_NOTHING
-    is_cursor_open = None
-
-    def execute(self) -> None:
-        """Do nothing."""
-
-    def deliver(self) -> None:
-        """Do nothing: nobody waits."""
-
-    def refuse(self, error: BaseException) -> None:
-        """Do nothing: nobody waits."""
 
 
 class Worker(threading.Thread):
@@ -267,6 +287,7 @@ class Worker(threading.Thread):
                 # Else nothing is kept, and nobody asks what it was.
                 lease.note(job, bool(_call(pool.has_open_work)))
                 is_last = not lease.keeps_worker()
+                lease.clean_until = _call(pool.clean_until) or 0.0
             if is_last and not lease.parked:
                 _call(lease.on_detach)
             following = pool.job_done(lease)
@@ -274,7 +295,7 @@ class Worker(threading.Thread):
         return False
 
 
-def _call(hook: Callable[[], object] | None) -> object:
+def _call(hook: Callable[[], _R] | None) -> _R | None:
     """Call a hook that must not take the worker down with it."""
     if hook is None:
         return None

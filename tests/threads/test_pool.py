@@ -1,5 +1,6 @@
 """The pool: slots, threads, the queue, and what it takes back."""
 
+import math
 import threading
 
 import pytest
@@ -237,6 +238,32 @@ def test_pool_calls_on_attach_before_and_on_detach_after_a_lease(pool):
     wait_until_idle(pool)
 
     assert seen == [(name, thread) for name in ("attach", "job", "job", "detach")]
+
+
+@pytest.mark.parametrize(
+    ("pins", "clean_until", "is_detached"),
+    [
+        (PINS_NOTHING, math.inf, False),
+        (PINS_NOTHING, 0.0, True),
+        (PINS_STATE, math.inf, True),
+    ],
+    ids=["clean", "due", "pinned"],
+)
+def test_pool_skips_on_detach_when_nothing_is_left(
+    pools, pins, clean_until, is_detached
+):
+    """A worker goes back as it is when ``on_detach`` would have nothing to do."""
+    pool = pools(clean_until=lambda: clean_until)
+    detached = []
+    lease = PoolLease(on_detach=lambda: detached.append(1))
+    done(pool, lease, pins=pins)
+
+    pool.close(lease)
+    is_back = lease.worker is None
+    wait_until_idle(pool)
+
+    assert bool(detached) is is_detached
+    assert is_back is not is_detached
 
 
 def test_pool_detaches_a_lease_that_is_closed_during_its_last_job(pool):

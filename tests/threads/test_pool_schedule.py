@@ -6,6 +6,7 @@ test lets real threads, parked ones too, do as they like.
 """
 
 import functools
+import math
 import random
 import threading
 from collections import Counter
@@ -62,11 +63,12 @@ class StandIn:
         self.current = item
         item[1].executions += 1
 
-    def finish(self, has_open_work):
+    def finish(self, has_open_work, clean_until=0.0):
         lease, job = self.current
         # From here on the inbox may take the next lease's job.
         self.current = None
         lease.note(job, has_open_work and not lease.is_closed)
+        lease.clean_until = clean_until
         following = self.pool.job_done(lease)
         if following is not None:
             self.put((lease, following))
@@ -126,9 +128,14 @@ class PoolMachine(RuleBasedStateMachine):
             self.refused.add(job)
 
     @precondition(lambda self: self.busy())
-    @rule(data=st.data(), has_open_work=st.booleans())
-    def finish(self, data, has_open_work):
-        data.draw(st.sampled_from(self.busy())).finish(has_open_work)
+    @rule(
+        data=st.data(),
+        has_open_work=st.booleans(),
+        clean_until=st.sampled_from([0.0, math.inf]),
+    )
+    def finish(self, data, has_open_work, clean_until):
+        worker = data.draw(st.sampled_from(self.busy()))
+        worker.finish(has_open_work, clean_until)
 
     @precondition(lambda self: self.pool._sleepers.waking)
     @rule()
@@ -262,6 +269,43 @@ def test_worker_that_gets_free_takes_the_job_of_one_that_still_sleeps(asleep):
     assert asleep.stats().idle == 1
     asleep.woke(awake)
     assert asleep.stats().idle == 1
+
+
+@pytest.mark.parametrize(
+    ("pins", "has_open_work", "clean_until", "is_taken"),
+    [
+        (PINS_NOTHING, False, math.inf, True),
+        (PINS_NOTHING, False, 0.0, False),
+        (PINS_NOTHING, True, math.inf, False),
+        (PINS_STATE, False, math.inf, False),
+    ],
+    ids=["clean", "due", "transaction", "pinned"],
+)
+def test_worker_leaves_a_lease_for_a_sleepers_job_when_it_is_clean(
+    asleep, pins, has_open_work, clean_until, is_taken
+):
+    """A lease that goes on keeps the thread that has something of it, and no other."""
+    first, second = PoolLease(), PoolLease()
+    asleep.submit(first, Call(pins=pins))
+    asleep.submit(second, Call())
+    awake = first.worker
+
+    awake.finish(has_open_work, clean_until)
+
+    assert (second.worker is awake) is is_taken
+    assert (first.worker is None) is is_taken
+    again = Call()
+    asleep.submit(first, again)
+    for each in (first, second):
+        asleep.close(each)
+    while asleep.stats().leased:
+        waking = asleep._sleepers.waking
+        if waking is not None:
+            asleep.woke(waking)
+        for worker in list(asleep._workers):
+            if worker.current is not None:
+                worker.finish(has_open_work=False)
+    assert again.executions == 1
 
 
 def test_worker_that_wakes_wakes_the_next_one_before_its_job(asleep):
