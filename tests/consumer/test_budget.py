@@ -50,7 +50,7 @@ class Event(AsyncWebsocketConsumer):
 BUDGETS: dict[str, tuple[Any, int]] = {
     "async": (Echo, 10),
     "JSON": (JsonEcho, 15),
-    "sync": (SyncEcho, 71),
+    "sync": (SyncEcho, 74),
     "event": (Event, 53),
 }
 

@@ -300,7 +300,8 @@ class _Walk:
                 why = "closes the response and the caches on the worker that was used"
                 self._step("request_finished", "", self._trip(), why)
             elif not has_worker:
-                result.more.append("+1 at the end, once anything else made a trip")
+                why = "+1 at the end, if calls left something on the worker"
+                result.more.append(why)
         result.more.append(
             "+1 for each await of the ORM or of sync_to_async"
             if result.is_async
