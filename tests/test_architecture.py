@@ -23,6 +23,7 @@ FLOORS = {
     "protocol": 1,
     "conf": 2,
     "threads": 2,
+    "admission": 3,
     "db": 3,
     "lifespan": 3,
     "middleware": 3,

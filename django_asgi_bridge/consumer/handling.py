@@ -53,7 +53,8 @@ class Handling:
         "_grace",
         "_is_begun",
         "_is_ended",
-        "_workers",
+        "_others",
+        "_worker",
         "consumer",
         "context",
         "inbox",
@@ -69,7 +70,9 @@ class Handling:
         self.context = contextvars.copy_context()
         self.message_type: object = None
         self._grace: asyncio.TimerHandle | None = None
-        self._workers: tuple[HandlerWorker, ...] = ()
+        # Few connections have more than one.
+        self._worker: HandlerWorker | None = None
+        self._others: tuple[HandlerWorker, ...] = ()
         # The consumer has seen its first message; and its last one.
         self._is_begun = False
         self._is_ended = False
@@ -82,8 +85,14 @@ class Handling:
         """Return what handlers in the current context have of the worker threads."""
         is_sync = self.consumer._sync
         worker = HandlerWorker(is_sync=is_sync, is_handshake=is_handshake)
-        self._workers += (worker,)
+        if self._worker is None:
+            self._worker = worker
+        else:
+            self._others += (worker,)
         return worker
+
+    def _workers(self) -> tuple[HandlerWorker, ...]:
+        return () if self._worker is None else (self._worker, *self._others)
 
     async def handle_waiting(
         self, worker: HandlerWorker, message: Message | None
@@ -153,7 +162,7 @@ class Handling:
         Handlers tell that themselves, except a sync one that went on: it was left.
         """
         task = asyncio.current_task()
-        own = [worker for worker in self._workers if worker.task is task]
+        own = [worker for worker in self._workers() if worker.task is task]
         return any(worker.takes_cancel() for worker in own)
 
     async def tell(self, worker: HandlerWorker) -> None:
@@ -170,7 +179,7 @@ class Handling:
     def close(self) -> None:
         """Let go of the worker threads, and of the time that handlers have."""
         self.stop_grace()
-        for worker in self._workers:
+        for worker in self._workers():
             worker.close()
 
     # A client that left, with the policy "cancel".
@@ -190,7 +199,7 @@ class Handling:
 
     def _lose_patience(self) -> None:
         dropped = self.inbox.drop_frames()
-        cancelled = sum(worker.cancel_handler() for worker in self._workers)
+        cancelled = sum(worker.cancel_handler() for worker in self._workers())
         if dropped or cancelled:
             logger.info(
                 "%s: the client left %g s ago; %d handlers were cancelled and %d "

@@ -13,16 +13,20 @@ from tests.consumer.consumers import Echo
 from tests.consumer.idle import Server
 
 ROOT = Path(__file__).parent.parent.parent
-BUDGET = 1904
-"""Bytes of one, its scope not counted; to measure anew: ``python -m tests.consumer.idle``."""
+BUDGETS = {"": 1880, "routes": 3950, "stack": 3950}
+"""Bytes of one, its scope not counted; to measure anew: ``python -m tests.consumer.idle``.
+
+A signed-in one has what Django makes for it, too: session, user, and their contents.
+"""
 
 IS_MEASURED_ON = sys.version_info[:2] == (3, 13)
 
 
-def test_idle_consumer_stays_in_its_budget_of_bytes():
-    """That is what it takes over a bare ASGI function, a membership included."""
+@pytest.mark.parametrize("kind", BUDGETS)
+def test_idle_consumer_stays_in_its_budget_of_bytes(kind):
+    """That is what it takes over a bare ASGI function."""
     ended = subprocess.run(
-        [sys.executable, "-m", "tests.consumer.idle"],
+        [sys.executable, "-m", "tests.consumer.idle", *kind.split()],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -31,7 +35,9 @@ def test_idle_consumer_stays_in_its_budget_of_bytes():
     )
     assert ended.returncode == 0, ended.stderr
 
-    assert float(ended.stdout) <= (BUDGET if IS_MEASURED_ON else BUDGET * 1.2)
+    budget = BUDGETS[kind]
+    # Before Python 3.12 some calls have a coroutine more; see ``threads.tail_call()``.
+    assert float(ended.stdout) <= (budget if IS_MEASURED_ON else budget * 1.4)
 
 
 @pytest.mark.asyncio
