@@ -95,7 +95,8 @@ class Exchange:
         self.response: Response | None = None
         # The responses that views made; middleware may have put another in place.
         self.made: tuple[Any, ...] = ()
-        self.after: list[Callable[[], Any]] = []
+        # Few requests have some: no list is made for the others.
+        self.after: list[Callable[[], Any]] | tuple[()] = ()
         self.state: ResponseState = "waiting"
         self.last_message: Message | None = None
         self.refusal: Refusal | None = None
@@ -140,6 +141,13 @@ class Exchange:
             elif not any(response is each for each in self.made):
                 self.made += (response,)
 
+    def add_after(self, function: Callable[[], Any]) -> None:
+        """Call ``function`` after the last byte, also where those calls have begun."""
+        if self.after:
+            self.after.append(function)
+        else:
+            self.after = [function]
+
     def let_go(self) -> None:
         """Give back what the request holds, and drop it with its response.
 
@@ -159,6 +167,9 @@ class Exchange:
             lease.pool.close(lease)
         self.request = self.response = lease.owner = None
         self.made = ()
+        # Middleware of Django's ties requests in circles: what is of the server must
+        # not wait with them, and with this object, for the garbage collector.
+        self.receive, self.server_send, self.listen = _receive_end, _drop, _drop
 
     def call_async(self, function: Callable[..., Any], *args: Any) -> Any:
         """Run a coroutine function on the event loop and wait for it, on a worker.
@@ -311,6 +322,15 @@ class _Nothing:
 
 
 _NOTHING = _Nothing()
+
+
+async def _receive_end() -> Message:
+    """Be a server after the response, as ASGI says it."""
+    return {"type": "http.disconnect"}
+
+
+async def _drop(message: object) -> None:
+    """Be a server that the request no longer has."""
 
 
 def exchange_of(request: Request) -> Exchange:

@@ -162,7 +162,7 @@ def after(
     """
     exchange = _exchange(request)
     if exchange is not None:
-        exchange.after.append(_bound(function, args, kwargs))
+        exchange.add_after(_bound(function, args, kwargs))
         return
     if inspect.iscoroutinefunction(function):
         raise DetachedRequest(

@@ -205,6 +205,7 @@ class ASGIHandler(DjangoASGIHandler):
                 exchange.is_disconnected = True
             if exchange.is_answered and not context.run(finish_now, exchange):
                 await drive(context, finish(exchange, type(self)))
+            exchange.task = None  # as in let_go(); take_cancel() asked for it
 
     async def _answer(self, exchange: Exchange) -> None:
         """Do everything of a request but its last event and what follows that."""

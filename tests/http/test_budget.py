@@ -15,6 +15,7 @@ import contextvars
 import gc
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -107,7 +108,13 @@ async def serve(app: Any, url: str) -> int:
         if "status" in event:
             statuses.append(event["status"])
 
-    scope = {
+    await app(scope_of(url), receive, send)
+    return statuses[0]
+
+
+def scope_of(url: str) -> dict[str, Any]:
+    """Return the scope of a request as a server makes it."""
+    return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.5"},
         "http_version": "1.1",
@@ -122,8 +129,6 @@ async def serve(app: Any, url: str) -> int:
         "server": ("127.0.0.1", 8000),
         "state": {},
     }
-    await app(scope, receive, send)
-    return statuses[0]
 
 
 @pytest.mark.parametrize("name", BUDGETS)
@@ -216,3 +221,56 @@ def test_answered_request_leaves_nothing_to_the_garbage_collector(name, monkeypa
         asyncio.run(requests(ASGIHandler()))
 
     assert found == [0]
+
+
+def test_request_that_middleware_ties_in_a_circle_keeps_nothing_of_the_server(
+    monkeypatch,
+):
+    """The server's callables and task are free at the end, without the collector."""
+    kept: list[Any] = []
+
+    class Server:
+        async def receive(self) -> Any:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(self, event: Any) -> None:
+            pass
+
+        async def listen(self, receive: Any) -> None:
+            """Be an override of ``listen_for_disconnect``."""
+
+    async def requests(app: Any) -> None:
+        await serve(app, "/async/")
+        gc.collect()
+        gc.disable()
+        try:
+            server = Server()
+            app.listen_for_disconnect = server.listen
+            scope = scope_of("/async/")
+            task = asyncio.create_task(app(scope, server.receive, server.send))
+            await task
+            del app.listen_for_disconnect
+            references: list[weakref.ref[Any]] = [
+                weakref.ref(server),
+                weakref.ref(task),
+            ]
+            del server, task
+            # The loop's handle of the task that ended.
+            await asyncio.sleep(0)
+            kept.extend(each() for each in references)
+            found.append(gc.collect())
+        finally:
+            gc.enable()
+
+    found: list[int] = []
+    with (
+        override_settings(
+            MIDDLEWARE=[DJANGO[each] for each in DEFAULT], ROOT_URLCONF=__name__
+        ),
+        fresh_pool(monkeypatch),
+    ):
+        asyncio.run(requests(ASGIHandler()))
+
+    assert kept == [None, None]
+    # Else there was no circle.
+    assert found[0] > 0
