@@ -1,17 +1,16 @@
 """The user of a scope; the interface is that of ``channels.auth``."""
 
-from collections.abc import Awaitable, Coroutine, MutableMapping
+from collections.abc import MutableMapping
 from typing import Any
 
 from django.utils.crypto import constant_time_compare
 from django.utils.functional import LazyObject
 
-from django_asgi_bridge.admission import Admission, Both, begin_behind, serve_behind
 from django_asgi_bridge.conf import django_settings
 from django_asgi_bridge.db import database_sync_to_async
 from django_asgi_bridge.middleware import BaseMiddleware
 from django_asgi_bridge.sessions import CookieMiddleware, SessionMiddleware
-from django_asgi_bridge.threads import Lease, tail_call
+from django_asgi_bridge.threads import ensured_lease
 from django_asgi_bridge.types import App, Receive, Scope, Send
 
 __all__ = (
@@ -45,7 +44,6 @@ def get_user(scope: Scope) -> Any:
         "Cannot find session in scope. You should wrap your consumer in "
         "SessionMiddleware.",
     )
-    is_loaded = hasattr(session, "_session_cache")
     try:
         user_id = _get_user_session_key(session)
         path = session[auth.BACKEND_SESSION_KEY]
@@ -53,33 +51,11 @@ def get_user(scope: Scope) -> Any:
         return AnonymousUser()
     if path not in django_settings.AUTHENTICATION_BACKENDS:
         return AnonymousUser()
-    if not is_loaded:
-        _share_words(session)
     user = auth.load_backend(path).get_user(user_id)
     if hasattr(user, "get_session_auth_hash") and not _is_hash_valid(session, user):
         session.flush()
         user = None
     return user or AnonymousUser()
-
-
-def _share_words(session: Any) -> None:
-    """Let a session that was just loaded have the words that all have from one place.
-
-    Each was decoded by itself: these are some 290 bytes of a connection.
-    """
-    from django.contrib import auth  # noqa: PLC0415
-
-    decoded = getattr(session, "_session_cache", None)
-    if type(decoded) is not dict:
-        # A store that keeps its data in its own way.
-        return
-    keys = (auth.SESSION_KEY, auth.BACKEND_SESSION_KEY, auth.HASH_SESSION_KEY)
-    paths = django_settings.AUTHENTICATION_BACKENDS
-    words = {word: word for word in (*keys, *paths)}
-    shared = {words.get(key, key): value for key, value in decoded.items()}
-    path = shared[auth.BACKEND_SESSION_KEY]
-    shared[auth.BACKEND_SESSION_KEY] = words[path]
-    session._session_cache = shared
 
 
 def _is_hash_valid(session: Any, user: Any) -> bool:
@@ -206,8 +182,6 @@ class UserLazyObject(LazyObject):  # type: ignore[type-arg] # not generic at run
 class AuthMiddleware(BaseMiddleware):
     """Puts the session's user into ``scope["user"]``; needs ``SessionMiddleware``."""
 
-    is_refusable = False
-
     def populate_scope(self, scope: MutableMapping[str, Any]) -> None:
         """Put a stand-in for the user into the scope.
 
@@ -226,30 +200,13 @@ class AuthMiddleware(BaseMiddleware):
         """Load the user, on the connection's worker thread."""
         scope["user"]._wrapped = await get_user(scope)
 
-    async def admit(
-        self, scope: dict[str, Any], receive: Receive, send: Send, lease: Lease | None
-    ) -> tuple[dict[str, Any], Send]:
-        """Put the user into the scope; see ``Admission``."""
-        self.populate_scope(scope)
-        await self.resolve_scope(scope)
-        return scope, send
-
-    @tail_call
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[Any]:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         """Call the application with the user."""
-        return begin_behind(self.inner, self, scope, receive, send)
-
-    def _bridge_begin_behind(
-        self, outer: Admission, scope: Scope, receive: Receive, send: Send
-    ) -> Coroutine[Any, Any, Any]:
-        """Return the coroutine that serves those that something further up admits."""
-        if type(self).__call__ is not _CALL:
-            return serve_behind(self, outer, scope, receive, send)
-        return begin_behind(self.inner, Both(outer, self), scope, receive, send)
-
-
-# As nobody has replaced or overridden it.
-_CALL = AuthMiddleware.__call__
+        with ensured_lease():
+            scope = dict(scope)
+            self.populate_scope(scope)
+            await self.resolve_scope(scope)
+            return await super().__call__(scope, receive, send)
 
 
 def AuthMiddlewareStack(inner: App) -> CookieMiddleware:  # noqa: N802 - as Channels

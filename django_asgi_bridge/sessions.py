@@ -2,7 +2,7 @@
 
 import datetime
 import time
-from collections.abc import Awaitable, Coroutine, Mapping, MutableMapping
+from collections.abc import Awaitable, Mapping, MutableMapping
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -14,10 +14,9 @@ from django.utils.encoding import force_str
 from django.utils.functional import LazyObject
 from django.utils.http import http_date
 
-from django_asgi_bridge.admission import Admission, Both, begin_behind, serve_behind
 from django_asgi_bridge.conf import django_settings
 from django_asgi_bridge.db import database_sync_to_async
-from django_asgi_bridge.threads import Lease, hand_on, raising, tail_call
+from django_asgi_bridge.threads import ensured_lease, hand_on, raising, tail_call
 from django_asgi_bridge.types import App, Receive, Scope, Send
 
 __all__ = (
@@ -274,36 +273,16 @@ class SessionMiddleware:
         inner: the application that sees it.
     """
 
-    is_refusable = False
-
     def __init__(self, inner: App) -> None:
         self.inner = inner
 
-    async def admit(
-        self, scope: dict[str, Any], receive: Receive, send: Send, lease: Lease | None
-    ) -> tuple[dict[str, Any], Send]:
-        """Put the session into the scope; see ``Admission``."""
-        wrapper = InstanceSessionWrapper(scope, send)
-        if wrapper.activated:
-            await wrapper.resolve_session()
-        return wrapper.scope, wrapper.send
-
-    @tail_call
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[Any]:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         """Call the application with the session."""
-        return begin_behind(self.inner, self, scope, receive, send)
-
-    def _bridge_begin_behind(
-        self, outer: Admission, scope: Scope, receive: Receive, send: Send
-    ) -> Coroutine[Any, Any, Any]:
-        """Return the coroutine that serves those that something further up admits."""
-        if type(self).__call__ is not _CALL:
-            return serve_behind(self, outer, scope, receive, send)
-        return begin_behind(self.inner, Both(outer, self), scope, receive, send)
-
-
-# As nobody has replaced or overridden it.
-_CALL = SessionMiddleware.__call__
+        with ensured_lease():
+            wrapper = InstanceSessionWrapper(scope, send)
+            if wrapper.activated:
+                await wrapper.resolve_session()
+            return await self.inner(wrapper.scope, receive, wrapper.send)
 
 
 def SessionMiddlewareStack(inner: App) -> CookieMiddleware:  # noqa: N802 - as Channels

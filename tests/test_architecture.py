@@ -23,7 +23,6 @@ FLOORS = {
     "protocol": 1,
     "conf": 2,
     "threads": 2,
-    "admission": 3,
     "db": 3,
     "lifespan": 3,
     "middleware": 3,

@@ -17,7 +17,6 @@ PACKAGE = "django_asgi_bridge"
 
 # Rooms that a site without WebSockets, mounts, streams and forms never needs.
 UNNEEDED = {
-    "admission",
     "auth",
     "checks",
     "compat",
@@ -58,14 +57,7 @@ UNNEEDED = {
 }
 
 # Of the WebSocket half, what `get_asgi_application()` itself serves with.
-SOCKETS = {
-    "admission",
-    "auth",
-    "routing.site",
-    "security.websocket",
-    "sessions",
-    "sockets.refusal",
-}
+SOCKETS = {"auth", "routing.site", "security.websocket", "sessions", "sockets.refusal"}
 
 MAX_OWN_MODULES = 43
 """Modules of the package that a plain site loads; each is some 0.1 ms and 15 KB."""

@@ -5,15 +5,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
-from django_asgi_bridge.admission import BEGIN, Admission, enter, serve_behind
 from django_asgi_bridge.consumer.connection import Connection, serve
 from django_asgi_bridge.consumer.names import get_handler_name
 from django_asgi_bridge.db import database_sync_to_async
 from django_asgi_bridge.exceptions import StopConsumer
 from django_asgi_bridge.sockets import Bounds, Dropped
-from django_asgi_bridge.sockets.marks import HANDSHAKE
 from django_asgi_bridge.threads import raising, tail_call
-from django_asgi_bridge.types import App, Message, Receive, Scope, Send
+from django_asgi_bridge.types import Message, Receive, Scope, Send
 
 __all__ = ("AsyncConsumer", "SyncConsumer")
 
@@ -109,23 +107,7 @@ class AsyncConsumer:
             # The second way takes the memory of one more call that waits.
             return (serve if is_own else _call)(make, scope, receive, send)
 
-        def begin(
-            application: App,
-            admission: Admission,
-            scope: Scope,
-            receive: Receive,
-            send: Send,
-        ) -> Coroutine[Any, Any, Any]:
-            # functools.wraps() copies attributes, this one as well.
-            if application is app and cls.__call__ is AsyncConsumer.__call__:
-                entering = functools.partial(
-                    enter, admission, scope, receive, send, owner=HANDSHAKE
-                )
-                return serve(make, scope, receive, send, entering)
-            return serve_behind(application, admission, scope, receive, send)
-
         described: Any = app
-        setattr(described, BEGIN, begin)
         described.consumer_class = cls
         described.consumer_initkwargs = initkwargs
         described.__name__ = cls.__name__

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import functools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from django_asgi_bridge import consumer as package
@@ -25,7 +25,7 @@ from django_asgi_bridge.sockets import Inbox, Socket, SyncSend
 from django_asgi_bridge.sockets.failure import FailureClose
 from django_asgi_bridge.sockets.marks import STRICT_EVENTS
 from django_asgi_bridge.sockets.refusal import busy
-from django_asgi_bridge.threads import LeaseOfCaller, call_async
+from django_asgi_bridge.threads import call_async
 from django_asgi_bridge.types import Message, Receive, Scope, Send
 
 __all__ = ("Connection", "serve")
@@ -37,47 +37,33 @@ _INTERNAL_ERROR = 1011
 _RESTART = 1012
 
 
-_Entering = Callable[[], Awaitable[tuple[Scope, Send, LeaseOfCaller | None]]]
-"""``admission.enter()`` with its arguments."""
-
-
 async def serve(
-    make: Callable[[], Consumer],
-    scope: Scope,
-    receive: Receive,
-    send: Send,
-    entering: _Entering | None = None,
+    make: Callable[[], Consumer], scope: Scope, receive: Receive, send: Send
 ) -> None:
     """Serve a connection to its end, by the consumer that ``make`` returns.
-
-    Where something admits connections, ``entering`` is what gives scope and ``send``.
 
     Raises:
         Exception: what a handler raised, after clean-up.
     """
-    connection = caller = None
+    connection = Connection(make(), scope, receive)
+    loop = connection.loop
     try:
-        if entering is not None:
-            scope, send, caller = await entering()
-            if not scope:
-                return
-            entering = None  # Else it is kept as long as the connection lives.
-        connection = Connection(make(), scope, receive)
-        loop = connection.loop
         await connection.open(send)
         try:
             loop.begin()
             waited = await loop.until_idle()
             while waited is not None:
-                # Here an idle one waits: a further call would take memory of each.
+                # Here an idle connection waits: each further call would take
+                # memory of each of them.
                 try:
                     message = await waited
                 except BaseException as error:
                     if not await loop.takes_failure(error):
                         raise
                     message = None
+                waited = loop.take(message)
                 # What is left here would be kept until the next message.
-                waited, message = loop.take(message), None
+                message = None
                 if waited is None:
                     waited = await loop.until_idle()
             await loop.finish()
@@ -87,17 +73,9 @@ async def serve(
         if connection.inbox.error is not None:
             raise connection.inbox.error
     except BaseException as error:
-        if connection is None or not await connection.survives(error):
+        if not await connection.survives(error):
             raise
     finally:
-        await _leave(connection, caller)
-
-
-async def _leave(connection: "Connection | None", caller: LeaseOfCaller | None) -> None:
-    """Give back what a connection had, and the context to whom it is of."""
-    if caller is not None:
-        caller.restore()
-    if connection is not None:
         await connection.close()
 
 

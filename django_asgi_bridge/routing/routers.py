@@ -1,7 +1,7 @@
 """Routers that are put together by hand, as in Channels."""
 
 import importlib
-from collections.abc import Awaitable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -9,10 +9,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.urls.exceptions import Resolver404
 from django.urls.resolvers import RegexPattern, RoutePattern, URLResolver
 
-from django_asgi_bridge.admission import Admission, Both, begin_behind, serve_behind
 from django_asgi_bridge.conf import django_settings, get_config
 from django_asgi_bridge.lifespan import Lifespan, app_hooks, find_hooks
-from django_asgi_bridge.threads import Lease, hand_on, raising, run_apart, tail_call
+from django_asgi_bridge.threads import hand_on, raising, run_apart, tail_call
 from django_asgi_bridge.types import App, Receive, Scope, Send
 
 __all__ = (
@@ -136,20 +135,6 @@ class URLRouter:
             return found[0](found[1], receive, send)
         return self._try_each(scope, receive, send, found)
 
-    def _bridge_begin_behind(
-        self, admission: Admission, scope: Scope, receive: Receive, send: Send
-    ) -> Coroutine[Any, Any, Any]:
-        """Return the coroutine that serves those that something further up admits."""
-        try:
-            found = self._find(scope) if type(self).__call__ is _CALL else None
-        except Exception:
-            # The same comes, and is told, in its turn.
-            found = None
-        if found is None or not hasattr(found[0], "consumer_class"):
-            return serve_behind(self, admission, scope, receive, send)
-        route = _Route(self, scope, found[1])
-        return begin_behind(found[0], Both(admission, route), scope, receive, send)
-
     async def _try_each(
         self,
         scope: Scope,
@@ -189,48 +174,6 @@ class URLRouter:
             inner = {**scope, "path_remaining": remaining, "url_route": url_route}
             return route.callback, inner, index + 1
         return None
-
-
-# As nobody has replaced or overridden it.
-_CALL = URLRouter.__call__
-
-
-class _Route:
-    """Admits a connection to the consumer that a router has found for it.
-
-    Args:
-        router: who has found it.
-        scope: in which it has.
-        routed: the scope with the route.
-    """
-
-    __slots__ = ("_asked", "_routed", "_router")
-    is_refusable = False
-
-    def __init__(self, router: URLRouter, scope: Scope, routed: Scope) -> None:
-        self._router = router
-        self._asked = _question(scope)
-        self._routed = routed
-
-    async def admit(
-        self, scope: dict[str, Any], receive: Receive, send: Send, lease: Lease | None
-    ) -> tuple[dict[str, Any], Send] | None:
-        """Put the route into the scope; see ``Admission``."""
-        if _question(scope) != self._asked:
-            # A layer further up has sent it elsewhere.
-            await self._router(scope, receive, send)
-            return None
-        for name in _ANSWER:
-            scope[name] = self._routed[name]
-        return scope, send
-
-
-_ANSWER = ("path_remaining", "url_route")
-
-
-def _question(scope: Scope) -> tuple[Any, ...]:
-    """Return what a router goes by."""
-    return tuple(scope.get(name) for name in ("path", "root_path", *_ANSWER))
 
 
 def _path_of(scope: Scope) -> str:

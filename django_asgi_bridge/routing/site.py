@@ -6,14 +6,12 @@ refused has cost no more than what came before.
 
 import functools
 import logging
-from collections.abc import Awaitable
 from typing import Any
 
 from django.apps import apps
 from django.urls import ResolverMatch
 from django.urls.exceptions import Resolver404
 
-from django_asgi_bridge.admission import begin_behind
 from django_asgi_bridge.auth import AuthMiddleware
 from django_asgi_bridge.conf import get_config
 from django_asgi_bridge.exceptions import PoolBusy
@@ -24,7 +22,7 @@ from django_asgi_bridge.security.websocket import SameOriginValidator
 from django_asgi_bridge.sessions import InstanceSessionWrapper, read_cookies
 from django_asgi_bridge.sockets.marks import HANDSHAKE, STRICT_EVENTS
 from django_asgi_bridge.sockets.refusal import busy, refuse
-from django_asgi_bridge.threads import Lease, lease_of_context, raising, tail_call
+from django_asgi_bridge.threads import Lease, ensured_lease, lease_of_context
 from django_asgi_bridge.types import App, Message, Receive, Scope, Send
 
 __all__ = ("WebSocketSite",)
@@ -49,81 +47,43 @@ class WebSocketSite:
         self._has_sessions = has_sessions
         self._users = AuthMiddleware(_serve) if has_users else None
 
-    @tail_call
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[Any]:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         """Serve one WebSocket, or refuse its handshake."""
-        try:
-            handshake = _Handshake(self, *_resolve(scope))
-        except Exception as error:
-            return raising(error)
-        return begin_behind(handshake.consumer, handshake, scope, receive, send)
+        # Little may stand here: it is kept as long as the connection lives.
+        with ensured_lease(is_refusable=True) as lease:
+            admitted = await self._admit(scope, receive, send, lease)
+            if admitted is not None:
+                consumer, scope, send = admitted
+                admitted = None
+                await consumer(scope, receive, send)
 
-    def has_origin(self, scope: Scope) -> bool:
-        """Tell whether a page that may do so connects."""
-        return self._origins.admits(scope)
+    async def _admit(
+        self, scope: Scope, receive: Receive, send: Send, lease: Lease | None
+    ) -> tuple[App, Scope, Send] | None:
+        """Return the consumer of a connection with its scope; None if it is refused.
 
-    async def identify(
-        self, scope: dict[str, Any], send: Send
-    ) -> tuple[dict[str, Any], Send]:
-        """Find out who connects: cookies, session and user."""
-        scope["cookies"] = read_cookies(scope)
-        if self._has_sessions:
-            wrapper = InstanceSessionWrapper(scope, send)
-            if wrapper.activated:
-                await wrapper.resolve_session()
-            scope, send = wrapper.scope, wrapper.send
-        if self._users is not None:
-            self._users.populate_scope(scope)
-            await self._users.resolve_scope(scope)
-        return scope, send
-
-
-class _Handshake:
-    """Admits the connections of one handshake's route, or refuses them.
-
-    Args:
-        site: who is asked for session and user.
-        match: the route; None refuses.
-        prefix: of the scripts, where there is a route.
-        status: what refuses it.
-
-    Attributes:
-        consumer: the route's application.
-    """
-
-    __slots__ = ("_match", "_prefix", "_site", "_status", "consumer")
-    is_refusable = True
-
-    def __init__(
-        self, site: WebSocketSite, match: ResolverMatch | None, prefix: str, status: int
-    ) -> None:
-        self._site = site
-        self._match = match
-        self._prefix = prefix
-        self._status = status
-        self.consumer: App = _serve if match is None else match.func
-        if match is not None and not hasattr(match.func, "consumer_class"):
-            self.consumer = functools.partial(_serve_other, match.func)
-
-    async def admit(
-        self, scope: dict[str, Any], receive: Receive, send: Send, lease: Lease | None
-    ) -> tuple[dict[str, Any], Send] | None:
-        """Find out who connects, and whether they may; see ``Admission``."""
-        match, site = self._match, self._site
+        Args:
+            lease: one that was made for this connection.
+        """
+        match, status = _resolve(scope)
         if match is None:
-            await refuse(scope, receive, send, status=self._status)
+            await refuse(scope, receive, send, status=status)
             return None
-        # For reverse() in consumers, as in views.
-        use_script_prefix(self._prefix)
-        scope["headers"] = _without_underscores(scope["headers"])
-        scope["path_remaining"] = ""
-        scope["url_route"] = {"args": match.args, "kwargs": match.kwargs}
-        scope[STRICT_EVENTS] = True
-        if not site.has_origin(scope):
-            await refuse(scope, receive, send)
+        routed = {
+            **scope,
+            "headers": _without_underscores(scope["headers"]),
+            "path_remaining": "",
+            "url_route": {"args": match.args, "kwargs": match.kwargs},
+            STRICT_EVENTS: True,
+        }
+        if not self._origins.admits(routed):
+            await refuse(routed, receive, send)
             return None
+        consumer = match.func
+        if not hasattr(consumer, "consumer_class"):
+            consumer = functools.partial(_serve_other, consumer)
         try:
-            admitted = await site.identify(scope, send)
+            admitted = (consumer, *await self._identify(routed, send))
         except PoolBusy as error:
             if lease is None or not lease.is_refusable:
                 raise
@@ -140,20 +100,35 @@ class _Handshake:
             current.is_refusable = False
         return admitted
 
+    async def _identify(self, scope: dict[str, Any], send: Send) -> tuple[Scope, Send]:
+        """Find out who connects: cookies, session and user."""
+        scope["cookies"] = read_cookies(scope)
+        if self._has_sessions:
+            wrapper = InstanceSessionWrapper(scope, send)
+            if wrapper.activated:
+                await wrapper.resolve_session()
+            scope, send = wrapper.scope, wrapper.send
+        if self._users is not None:
+            self._users.populate_scope(scope)
+            await self._users.resolve_scope(scope)
+        return scope, send
 
-def _resolve(scope: Scope) -> tuple[ResolverMatch | None, str, int]:
-    """Return the route of a handshake and its prefix, or the status that refuses it."""
+
+def _resolve(scope: Scope) -> tuple[ResolverMatch | None, int]:
+    """Return the route of a handshake, or None and the status that refuses it."""
     refusal = _check(scope)
     if refusal is not None:
         logger.warning("WebSocket refused: %s", refusal.reason)
-        return None, "", refusal.status
+        return None, refusal.status
     prefix, path_info = mounted_path(scope)
     try:
         match = current_urlconf().resolve(path_info)
     except Resolver404:
         _log_unknown(scope)
-        return None, "", 404
-    return match, prefix, 0
+        return None, 404
+    # For reverse() in consumers, as in views.
+    use_script_prefix(prefix)
+    return match, 0
 
 
 def _log_unknown(scope: Scope) -> None:

@@ -39,7 +39,6 @@ __all__ = (
     "PINS_NOTHING",
     "PINS_STATE",
     "Lease",
-    "LeaseOfCaller",
     "PoolStats",
     "Postponed",
     "WorkerPool",
@@ -49,7 +48,7 @@ __all__ = (
     "detached_tasks",
     "drive",
     "ended",
-    "ensure_lease",
+    "ensured_lease",
     "get_pool",
     "go_on",
     "hand_on",
@@ -124,28 +123,36 @@ def new_handler_lease(*, is_refusable: bool = False) -> Lease:
     return lease
 
 
-def ensure_lease(
-    *, is_refusable: bool = False
-) -> tuple[LeaseOfCaller | None, Lease | None]:
-    """Let the sync code of a connection run on leased workers from here on.
+class ensured_lease:  # noqa: N801 - used like a function
+    """Let the sync code of a connection run on leased workers, inside the block.
 
     Does nothing where the context has a lease. Else each call gets a worker for
-    itself alone, so that one connection's code does not wait for another's.
+    itself alone, so that one connection's code does not wait for another's. The block
+    is given the lease that was made, if one was.
 
     Args:
         is_refusable: see ``new_handler_lease()``.
-
-    Returns:
-        What is to be restored when the connection ends, and the lease that was made;
-        two None where there was one.
     """
-    if lease_of_context() is not None:
-        return None, None
-    lease = new_handler_lease(is_refusable=is_refusable)
-    lease.is_closed = True
-    caller = LeaseOfCaller.now()
-    lease.enter(follows_loop=True)
-    return caller, lease
+
+    # No generator: one of these is kept as long as a connection lives.
+    __slots__ = ("_caller", "_is_refusable")
+
+    def __init__(self, *, is_refusable: bool = False) -> None:
+        self._is_refusable = is_refusable
+        self._caller: LeaseOfCaller | None = None
+
+    def __enter__(self) -> Lease | None:
+        if lease_of_context() is not None:
+            return None
+        lease = new_handler_lease(is_refusable=self._is_refusable)
+        lease.is_closed = True
+        self._caller = LeaseOfCaller()
+        lease.enter(follows_loop=True)
+        return lease
+
+    def __exit__(self, *exc: object) -> None:
+        if self._caller is not None:
+            self._caller.restore()
 
 
 async def run_apart(fn: Callable[..., _R], *args: Any) -> _R:

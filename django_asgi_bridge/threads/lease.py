@@ -235,19 +235,9 @@ class LeaseOfCaller:
 
     __slots__ = ("_context", "_lease")
 
-    def __init__(
-        self, lease: Lease | None = None, context: ThreadSensitiveContext | None = None
-    ) -> None:
-        self._lease = lease
-        self._context = context
-
-    @classmethod
-    def now(cls) -> "LeaseOfCaller":
-        """Return that of the current context."""
-        lease = current_lease.get(None)
-        context = SyncToAsync.thread_sensitive_context.get(None)
-        # So it is below a server: one object is enough for all connections.
-        return _NOBODYS if lease is None and context is None else cls(lease, context)
+    def __init__(self) -> None:
+        self._lease = current_lease.get(None)
+        self._context = SyncToAsync.thread_sensitive_context.get(None)
 
     def restore(self) -> None:
         """Make the caller's lease the current one again."""
@@ -256,8 +246,6 @@ class LeaseOfCaller:
         sensitive: Any = SyncToAsync.thread_sensitive_context
         sensitive.set(self._context)
 
-
-_NOBODYS = LeaseOfCaller()
 
 _executors = LocalView(AsyncToSync.executors)
 
