@@ -117,7 +117,6 @@ class HandlerLoop:
             self._waiter.set_result(None)
             self._event = event
         elif self._is_reading and self._is_at_rest():
-            # First: a loop with eager tasks handles it before the call returns.
             self._event = event
             self._call_aside()
         else:
@@ -314,6 +313,8 @@ class HandlerLoop:
 
     def _is_at_rest(self) -> bool:
         """Tell whether no handler runs in the task aside, nor will at once."""
+        if self._error is not None or self._is_fetched:
+            return False  # the own task reads no more, and is about to see that
         return self._aside is None or (self._rest is not None and not self._rest.done())
 
     def _call_aside(self) -> None:
@@ -321,11 +322,10 @@ class HandlerLoop:
         if self._rest is not None:
             self._rest.set_result(True)
             return
-        # The caller may be on another loop, of the same thread. What runs there is no
-        # business of the caller's context.
-        self._aside = self._inbox.loop.create_task(
-            self._stand_aside(), context=contextvars.Context()
-        )
+        # What runs there is no business of the caller, who may be on another loop of
+        # the same thread. Never eager: ``_stand_aside()`` looks for itself here.
+        steps, context = self._stand_aside(), contextvars.Context()
+        self._aside = asyncio.Task(steps, loop=self._inbox.loop, context=context)
 
     def _dismiss(self) -> None:
         """End the task aside, if it is at rest."""

@@ -59,7 +59,6 @@ class Socket(Turns):
         "_send",
         "_sender",
         "_unsent",
-        "_writer",
         "is_strict",
     )
 
@@ -80,7 +79,6 @@ class Socket(Turns):
         self.is_strict = is_strict
         # A close frame of ours waits.
         self._is_closing = False
-        self._writer: asyncio.Task[None] | None = None
         self._patience: asyncio.TimerHandle | None = None
         self._progress = 0.0  # when the send that waits began
         # The task of an own send that runs, and one that was cut off for its client.
@@ -135,10 +133,19 @@ class Socket(Turns):
         finally:
             self._sender = None
             self.turn = _HELD
-            if self._line or (self._outbox is not EMPTY and self._outbox):
-                self._start_writer()
+            if self._line or self._outbox is not EMPTY or self._patience is not None:
+                self._let_others_send()
             elif self.state is _OPEN:
                 self.turn = _FREE
+
+    def _let_others_send(self) -> None:
+        """Begin with what waited for an own send, if anything does."""
+        if self._line or self._outbox:
+            self._start_writer()
+            return
+        self._relax()
+        if self.state is _OPEN:
+            self.turn = _FREE
 
     def _goes_on(self, event: Message) -> bool:
         """Take the state that follows an event; False if it is to be left out."""
@@ -182,8 +189,6 @@ class Socket(Turns):
             # A close stands: the state says already that it was sent.
             if event["type"] == "websocket.send":
                 self._line = [own for own in self._line if own[2] is not waiter]
-                if not self._line and not self._outbox:
-                    self._relax()
             raise
 
     # Broadcast frames.

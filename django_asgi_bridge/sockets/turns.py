@@ -1,5 +1,6 @@
 """Who may send to one client, and what waits to be sent."""
 
+import asyncio
 import enum
 
 from django_asgi_bridge.protocol.overflow import (
@@ -48,7 +49,7 @@ class Turns:
             what waits; it is kept beside them, since each frame asks for it.
     """
 
-    __slots__ = ("_bounds", "_line", "_outbox", "state", "turn")
+    __slots__ = ("_bounds", "_line", "_outbox", "_writer", "state", "turn")
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
@@ -56,12 +57,14 @@ class Turns:
         self._outbox: BoundedQueue[Message] = EMPTY
         # Own sends that wait for their turn: the frames that go first, and who waits.
         self._line: list[OwnSend] = NO_LINE
+        # The task that sends what waits.
+        self._writer: asyncio.Task[None] | None = None
         self.state = SocketState.CONNECTING
         self.turn = _HELD
 
     def _has_to_wait(self, event: Message) -> bool:
         """Tell whether something goes before an event; no frame does before accept."""
-        if self.turn is not _HELD or self._line:
+        if self.turn is not _HELD or self._line or self._writer is not None:
             return True
         return bool(self._outbox) and event["type"] != "websocket.accept"
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import sys
 import threading
 import weakref
 
@@ -418,3 +419,61 @@ async def test_handled_message_is_not_kept_while_the_connection_is_idle(waits, l
 
     assert kept() is None
     await wire.leave()
+
+
+class Failing(Echo):
+    """Fails at an event, or at a frame."""
+
+    async def connect(self):
+        self.seen = []
+        await self.accept()
+
+    async def receive(self, text_data=None, bytes_data=None):
+        self.seen.append(text_data)
+        raise ValueError(text_data)
+
+    async def chat_message(self, event):
+        self.seen.append(event["text"])
+        if event["text"] == "fails":
+            raise ValueError(event["text"])
+
+    async def disconnect(self, code):
+        self.seen.append("disconnect")
+
+
+async def test_event_right_after_one_that_failed_is_not_handled_behind_the_end(layer):
+    before = asyncio.all_tasks()
+    wire = await Wire(Failing.as_asgi()).open()
+    await turns()
+    await layer.group_send("room", {**EVENT, "text": "fails"})
+    # Its task has failed; the connection's own has not seen that yet.
+    await asyncio.sleep(0)
+    await layer.group_send("room", {**EVENT, "text": "late"})
+
+    with pytest.raises(ValueError, match="fails"):
+        await wire.end()
+
+    await turns()
+    assert Echo.last.seen == ["fails", "disconnect"]
+    assert asyncio.all_tasks() - before <= {wire.task}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="no eager tasks")
+async def test_task_aside_ends_with_its_connection_on_a_loop_with_eager_tasks(layer):
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(asyncio.eager_task_factory)
+    try:
+        before = asyncio.all_tasks()
+        wire = await Wire(Failing.as_asgi()).open()
+        for number in range(3):
+            await layer.group_send("room", {**EVENT, "text": number})
+            await turns()
+        wire.say("fails")
+        with pytest.raises(ValueError, match="fails"):
+            await wire.end()
+        await turns()
+
+        assert Echo.last.seen == [0, 1, 2, "fails", "disconnect"]
+        assert asyncio.all_tasks() - before <= {wire.task}
+    finally:
+        loop.set_task_factory(None)

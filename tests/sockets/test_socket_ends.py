@@ -283,3 +283,66 @@ async def test_own_send_that_gives_up_its_place_leaves_no_timer():
 
     assert line.socket._patience is None
     assert line.socket.turn is Turn.FREE
+
+
+@asynchronous
+async def test_who_gives_up_its_place_gives_the_client_no_more_time():
+    """The send before it is still the one that the client does not read."""
+    line = await opened()
+    line.gate.clear()
+    first, second = (
+        asyncio.create_task(line.socket.send({"type": "websocket.send", "text": text}))
+        for text in "ab"
+    )
+    await line.until(lambda: line.socket._line)
+    patience = line.socket._patience
+
+    second.cancel()
+    await asyncio.wait([second])
+
+    assert patience is not None
+    assert line.socket._patience is patience
+    assert not patience.cancelled()
+    line.gate.set()
+    await first
+
+
+@asynchronous
+async def test_send_waits_for_a_writer_that_has_not_begun():
+    """Else the writer, which finds nothing, ends the turn of that send."""
+    line = await opened()
+    under_way, most = 0, 0
+    gates = {text: asyncio.Event() for text in ("a", "after b", "c")}
+
+    async def send(event):
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        if event["text"] in gates:
+            await gates[event["text"]].wait()
+        under_way -= 1
+
+    line.socket._send = send
+
+    async def gives_up():
+        try:
+            await line.say("b")
+        except asyncio.CancelledError:
+            await line.say("after b")
+
+    first = asyncio.create_task(line.say("a"))
+    await line.until(lambda: under_way)
+    second = asyncio.create_task(gives_up())
+    await line.until(lambda: line.socket._line)
+    gates["a"].set()
+    second.cancel()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    third = asyncio.create_task(line.say("c"))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    for gate in gates.values():
+        gate.set()
+    await asyncio.gather(first, second, third)
+
+    assert most == 1
