@@ -6,6 +6,7 @@ On SQLite and on PostgreSQL, where the server itself counts them.
 import asyncio
 import threading
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.core.signals import request_started
@@ -213,9 +214,9 @@ def test_connection_is_looked_at_when_something_is_due(site, database, harm):
 
     def look():
         rows().count()
-        clean = threads.connections.clean_until()
+        clean, _ = threads.connections.clean_until()
         harm(connections[ALIAS])
-        return clean > 0, threads.connections.clean_until() > 0
+        return clean > 0, threads.connections.clean_until()[0] > 0
 
     try:
         assert look() == (True, False)
@@ -236,10 +237,56 @@ def test_connection_is_looked_at_when_its_class_has_a_way_of_its_own(
         lambda self: looked.append(self),
     )
 
-    assert threads.connections.clean_until() == 0
+    assert threads.connections.clean_until() == (0, False)
 
     run(in_turn(site.app, "/async", 1))
     assert looked
+
+
+def test_call_moves_to_another_thread_only_where_no_check_is_due(site, database):
+    """CONN_HEALTH_CHECKS would look at the connection of each thread."""
+    database(CONN_MAX_AGE=600)
+    rows().count()
+    moves = [threads.connections.clean_until()]
+
+    connections[ALIAS].health_check_enabled = True
+    moves.append(threads.connections.clean_until())
+
+    assert [may_move for _, may_move in moves] == [True, False]
+
+
+def test_connections_are_told_from_what_asgiref_keeps_beside_them(site, database):
+    """It does so in a thread where a loop has run, as in a view's asyncio.run()."""
+    database(CONN_MAX_AGE=600)
+
+    async def look():
+        connections[ALIAS]
+
+    def in_thread():
+        asyncio.run(look())
+        rows().count()
+        found = [threads.connections.has_open_work()]
+        connections[ALIAS].set_autocommit(False)
+        found.append(threads.connections.has_open_work())
+        threads.connections.close_all()
+        return found
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(in_thread).result() == [False, True]
+
+
+def test_leases_without_receivers_have_connections_checked_anew(site, database):
+    """Such as those of `run_apart()`: the request before left that to them."""
+    database(CONN_MAX_AGE=600, CONN_HEALTH_CHECKS=True)
+
+    def look():
+        return connections[ALIAS].health_check_done
+
+    async def request_and_look():
+        await in_turn(site.app, "/async", 1)
+        return await threads.run_apart(look)
+
+    assert run(request_and_look()) is False
 
 
 def count_checks(monkeypatch):

@@ -32,11 +32,14 @@ def finish_now(exchange: Exchange) -> bool:
     if response is None or exchange.after:
         return False
     audience = finished_audience()
+    lease = exchange.lease
+    # Asked here as well: most requests never have a worker.
+    had_worker = lease.worker is not None or lease.gave_way
     if not exchange.is_settled and not (
         exchange.is_started
-        and exchange.lease.is_direct
+        and lease.is_direct
         and not audience.has_others
-        and (exchange.lease.worker is None or is_clean(exchange.lease, audience))
+        and (not had_worker or is_clean(lease, audience))
         and closes_inline(exchange, response)
     ):
         return False

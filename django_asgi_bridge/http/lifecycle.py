@@ -126,11 +126,13 @@ def closes_inline(exchange: Exchange, response: Response) -> bool:
 
 
 def is_clean(lease: Lease, audience: Audience) -> bool:
-    """Tell whether nothing of a request is left on the worker that made its calls.
+    """Tell whether nothing of a request is left to do on a worker, if it had one.
 
     Args:
         audience: who listens to ``request_finished``: Django's receivers alone.
     """
+    if lease.worker is None and not lease.gave_way:
+        return True
     if audience.is_watched or not lease.is_clean():
         return False
     if _caches._connections is not _caches_seen:
@@ -201,6 +203,7 @@ async def fire_finished(exchange: Exchange, handler_class: type) -> None:
     if (
         is_own
         and lease.worker is None
+        and is_clean(lease, audience)
         and (response is None or closes_inline(exchange, response))
     ):
         if response is not None:

@@ -96,10 +96,16 @@ def get_pool() -> WorkerPool:
 
 
 def new_lease(
-    on_attach: Callable[[], None] | None = None,
+    on_attach: Callable[[], None] = connections.forget_checks,
     on_detach: Callable[[], None] | None = None,
 ) -> Lease:
-    """Return a lease on the process's pool; it has no worker yet."""
+    """Return a lease on the process's pool; it has no worker yet.
+
+    Args:
+        on_attach: called on its worker before its first call. The lease before may
+            have left the look at the connections to this one.
+        on_detach: called there after the last one.
+    """
     config = get_config()
     pool = _pool or get_pool()
     if pool.is_closed:
@@ -117,7 +123,7 @@ def new_handler_lease(*, is_refusable: bool = False) -> Lease:
         is_refusable: they do not: a client waits for the handshake. ``PoolBusy``
             comes after ``ASGI_BRIDGE["QUEUE_TIMEOUT"]``, as in a request.
     """
-    lease = new_lease(connections.forget_checks, connections.leave_clean)
+    lease = new_lease(on_detach=connections.leave_clean)
     lease.is_patient = True
     lease.is_refusable = is_refusable
     return lease

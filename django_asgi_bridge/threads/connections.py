@@ -48,13 +48,14 @@ def has_open_work() -> bool:
     return any(map(_is_in_the_middle, _own()))
 
 
-def clean_until() -> float:
+def clean_until() -> tuple[float, bool]:
     """Tell how long ``leave_clean()`` would do no more than ``forget_checks()``.
 
     Returns:
-        A time of ``time.monotonic()``.
+        A time of ``time.monotonic()``; and whether the next call may be made by another
+        thread for nothing: there CONN_HEALTH_CHECKS would look at a connection anew.
     """
-    until = math.inf
+    until, may_move = math.inf, True
     for connection in _own():
         if connection.connection is None:
             continue
@@ -66,10 +67,12 @@ def clean_until() -> float:
             or connection.queries_log  # which reset_queries() would empty
             or _is_in_the_middle(connection)
         ):
-            return 0.0
+            return 0.0, False
+        if connection.health_check_enabled:  # type: ignore[attr-defined]
+            may_move = False
         if connection.close_at is not None:
             until = min(until, connection.close_at)
-    return until
+    return until, may_move
 
 
 def forget_checks() -> None:
@@ -122,7 +125,10 @@ def _own() -> Iterable[BaseDatabaseWrapper]:
     of_thread = view_of(connections._connections).of_thread()  # type: ignore[attr-defined]  # private
     if of_thread is None:
         return connections.all(initialized_only=True)
-    return tuple(of_thread.values())
+    # asgiref keeps something of its own there, once a loop has run in the thread.
+    return [
+        each for each in of_thread.values() if isinstance(each, BaseDatabaseWrapper)
+    ]
 
 
 def _is_in_the_middle(connection: BaseDatabaseWrapper) -> bool:

@@ -63,8 +63,8 @@ class WorkerPool:
         idle_timeout: seconds after which an unused thread ends.
         has_open_work: asked on a worker after each job of a lease that is not over:
             is the thread inside a transaction?
-        clean_until: asked there too: until when, by the clock ``time.monotonic()``,
-            would the ``on_detach`` of a lease find nothing to do?
+        clean_until: asked there too: until when, by ``time.monotonic()``, would
+            ``on_detach`` find nothing to do, and may the next call go elsewhere?
         on_thread_end: called on a worker as its last act.
     """
 
@@ -76,7 +76,7 @@ class WorkerPool:
         max_queue: int,
         idle_timeout: float,
         has_open_work: Callable[[], bool] = lambda: False,
-        clean_until: Callable[[], float] = lambda: 0.0,
+        clean_until: Callable[[], tuple[float, bool]] = lambda: (0.0, False),
         on_thread_end: Callable[[], None] = lambda: None,
     ) -> None:
         self.threads = threads
@@ -100,7 +100,10 @@ class WorkerPool:
         self._running = 0
         # Leases that hold a worker and wait only for a slot go first.
         self._resuming: deque[PoolLease] = deque()
+        # Then those that gave their worker away between two calls.
+        self._returning: deque[PoolLease] = deque()
         self._waiting: deque[PoolLease] = deque()
+        self._queues = (self._resuming, self._returning, self._waiting)
         # Leases whose worker may be taken back, the least recently used first.
         self._idle_leases: dict[PoolLease, None] = {}
         self.is_closed = False
@@ -115,7 +118,7 @@ class WorkerPool:
                 idle=len(self._idle),
                 leased=len(self._workers) - len(self._idle),
                 running=self._running,
-                waiting=len(self._resuming) + len(self._waiting),
+                waiting=sum(map(len, self._queues)),
                 started_total=self._started,
                 trips_total=self._trips,
             )
@@ -151,8 +154,8 @@ class WorkerPool:
             # What is pending may not run yet: this job is the next one.
             if self._start(lease, job):
                 return False
-            is_queue_full = len(self._waiting) >= self.max_queue
-            if is_queue_full and lease.worker is None and not job.is_patient:
+            is_new = lease.worker is None and not lease.gave_way
+            if is_new and len(self._waiting) >= self.max_queue and not job.is_patient:
                 raise PoolBusy(
                     f"{len(self._waiting)} requests wait for a worker thread "
                     f"already; ASGI_BRIDGE['MAX_QUEUE'] allows {self.max_queue}."
@@ -170,8 +173,7 @@ class WorkerPool:
                 return False
             if lease.is_waiting and lease.next_job() is None:
                 lease.is_waiting = False
-                queue = self._waiting if lease.worker is None else self._resuming
-                queue.remove(lease)
+                self._queue_of(lease).remove(lease)
                 self._let_go(lease)
             return True
 
@@ -271,7 +273,7 @@ class WorkerPool:
                 self._enqueue(lease)
             else:
                 self._let_go(lease)
-            if self._resuming or self._waiting:
+            if self._resuming or self._returning or self._waiting:
                 self._start_waiting()
             return None
         finally:
@@ -301,7 +303,12 @@ class WorkerPool:
 
     def _enqueue(self, lease: PoolLease) -> None:
         lease.is_waiting = True
-        (self._waiting if lease.worker is None else self._resuming).append(lease)
+        self._queue_of(lease).append(lease)
+
+    def _queue_of(self, lease: PoolLease) -> deque[PoolLease]:
+        if lease.worker is not None:
+            return self._resuming
+        return self._returning if lease.gave_way else self._waiting
 
     def _start(self, lease: PoolLease, job: "Job") -> bool:
         """Give a job, which is not queued, to the lease's worker; tell if one could."""
@@ -359,17 +366,14 @@ class WorkerPool:
     def _let_go(self, lease: PoolLease) -> None:
         if lease.worker is None or lease.parked:
             return
-        unannounced = self._sleepers.unannounced
-        if (
-            lease.is_closed
-            or not lease.keeps_worker()
+        gives_way = self._sleepers.unannounced and lease.may_move and lease.is_clean()
+        if gives_way or lease.is_closed or not lease.keeps_worker():
             # Its next call may go elsewhere: that takes less than to wake a thread.
-            or (unannounced and lease.is_clean())
-        ):
+            lease.gave_way = lease.gave_way or bool(gives_way)
             worker = self._take_from(lease)
             if self.is_closed:
                 worker.inbox.put(None)
-            elif unannounced:
+            elif self._sleepers.unannounced:
                 self._idle.append(self._sleepers.relieve(worker))
             else:
                 self._idle.append(worker)
@@ -387,7 +391,7 @@ class WorkerPool:
         return worker
 
     def _start_waiting(self) -> None:
-        for queue in (self._resuming, self._waiting):
+        for queue in self._queues:
             while queue and self._running < self.threads:
                 lease = queue[0]
                 if not self._start_next(lease):

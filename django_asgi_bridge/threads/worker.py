@@ -72,7 +72,7 @@ if TYPE_CHECKING:
 
         idle_timeout: float
         has_open_work: Callable[[], bool]
-        clean_until: Callable[[], float]
+        clean_until: Callable[[], tuple[float, bool]]
         on_thread_end: Callable[[], None]
 
         def job_done(self, lease: "PoolLease") -> Job | None:
@@ -123,11 +123,13 @@ class PoolLease:
         "active",
         "clean_until",
         "cursors",
+        "gave_way",
         "has_open_work",
         "is_closed",
         "is_per_call",
         "is_pinned",
         "is_waiting",
+        "may_move",
         "on_attach",
         "on_detach",
         "parked",
@@ -156,8 +158,11 @@ class PoolLease:
         # The thread is inside a transaction.
         self.has_open_work = False
         # When `on_detach` will next have something to do on the thread, by the clock
-        # `time.monotonic()`.
+        # `time.monotonic()`; and whether another thread may make its next call.
         self.clean_until = 0.0
+        self.may_move = False
+        # Its worker went to another lease's call, between two of its own.
+        self.gave_way = False
         # The worker goes back after each call that pins nothing.
         self.is_per_call = False
         # The request is over; a late call gets a worker for itself alone.
@@ -285,9 +290,11 @@ class Worker(threading.Thread):
             is_last = lease.is_closed
             if not is_last:
                 # Else nothing is kept, and nobody asks what it was.
-                lease.note(job, bool(_call(pool.has_open_work)))
+                # What cannot be told counts as open: the worker stays where it is.
+                lease.note(job, _call(pool.has_open_work) is not False)
                 is_last = not lease.keeps_worker()
-                lease.clean_until = _call(pool.clean_until) or 0.0
+                look = _call(pool.clean_until) or (0.0, False)
+                lease.clean_until, lease.may_move = look
             if is_last and not lease.parked:
                 _call(lease.on_detach)
             following = pool.job_done(lease)

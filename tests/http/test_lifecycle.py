@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from django.core.cache import caches
+from django.core.cache.backends.locmem import LocMemCache
 from django.core.signals import request_finished, request_started
 from django.http import FileResponse, HttpResponse, StreamingHttpResponse
 from django.utils.deprecation import MiddlewareMixin
@@ -16,7 +19,10 @@ from django.utils.deprecation import MiddlewareMixin
 from django_asgi_bridge.asgi import Application
 from django_asgi_bridge.http import on_disconnect
 from django_asgi_bridge.http.handler import ASGIHandler
+from django_asgi_bridge.http.lifecycle import is_clean
+from django_asgi_bridge.http.receivers import finished_audience
 from django_asgi_bridge.threads import get_pool
+from django_asgi_bridge.threads.worker import PoolLease
 from tests.http.exchanges import (
     Base,
     Gate,
@@ -1118,3 +1124,30 @@ async def test_worker_is_free_again_when_requests_follow_each_other():
 
     assert len(bodies) == 1
     assert get_pool().stats().leased == 0
+
+
+class SocketCache(LocMemCache):
+    """Closes what it has, as those of memcached do."""
+
+    def close(self, **kwargs):
+        """Be somebody's own."""
+
+
+@pytest.mark.parametrize("kind", [LocMemCache, SocketCache])
+@pytest.mark.parametrize("is_used", [False, True])
+async def test_used_cache_that_closes_something_is_closed_on_a_worker(
+    kind, is_used, settings
+):
+    """Also where the worker that used it has gone to another request."""
+    settings.CACHES = {"default": {"BACKEND": f"{__name__}.{kind.__name__}"}}
+    lease = PoolLease()
+    lease.gave_way = True
+
+    def ask():
+        if is_used:
+            caches["default"].get("anything")
+        return is_clean(lease, finished_audience())
+
+    found = contextvars.Context().run(ask)
+
+    assert found is (kind is LocMemCache or not is_used)

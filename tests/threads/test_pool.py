@@ -240,6 +240,21 @@ def test_pool_calls_on_attach_before_and_on_detach_after_a_lease(pool):
     assert seen == [(name, thread) for name in ("attach", "job", "job", "detach")]
 
 
+def test_lease_keeps_a_worker_whose_transactions_cannot_be_told(pools):
+    """A failing look is no proof that nothing is open: the call may be in one."""
+
+    def fail():
+        raise AttributeError("no connection")
+
+    pool = pools(has_open_work=fail)
+    lease = PoolLease()
+    lease.is_per_call = True
+    done(pool, lease, pins=PINS_NOTHING)
+
+    assert lease.worker is not None
+    pool.close(lease)
+
+
 @pytest.mark.parametrize(
     ("pins", "clean_until", "is_detached"),
     [
@@ -253,7 +268,7 @@ def test_pool_skips_on_detach_when_nothing_is_left(
     pools, pins, clean_until, is_detached
 ):
     """A worker goes back as it is when ``on_detach`` would have nothing to do."""
-    pool = pools(clean_until=lambda: clean_until)
+    pool = pools(clean_until=lambda: (clean_until, True))
     detached = []
     lease = PoolLease(on_detach=lambda: detached.append(1))
     done(pool, lease, pins=pins)

@@ -63,12 +63,12 @@ class StandIn:
         self.current = item
         item[1].executions += 1
 
-    def finish(self, has_open_work, clean_until=0.0):
+    def finish(self, has_open_work, clean_until=0.0, may_move=True):
         lease, job = self.current
         # From here on the inbox may take the next lease's job.
         self.current = None
         lease.note(job, has_open_work and not lease.is_closed)
-        lease.clean_until = clean_until
+        lease.clean_until, lease.may_move = clean_until, may_move
         following = self.pool.job_done(lease)
         if following is not None:
             self.put((lease, following))
@@ -272,17 +272,18 @@ def test_worker_that_gets_free_takes_the_job_of_one_that_still_sleeps(asleep):
 
 
 @pytest.mark.parametrize(
-    ("pins", "has_open_work", "clean_until", "is_taken"),
+    ("pins", "has_open_work", "clean_until", "may_move", "is_taken"),
     [
-        (PINS_NOTHING, False, math.inf, True),
-        (PINS_NOTHING, False, 0.0, False),
-        (PINS_NOTHING, True, math.inf, False),
-        (PINS_STATE, False, math.inf, False),
+        (PINS_NOTHING, False, math.inf, True, True),
+        (PINS_NOTHING, False, 0.0, True, False),
+        (PINS_NOTHING, True, math.inf, True, False),
+        (PINS_STATE, False, math.inf, True, False),
+        (PINS_NOTHING, False, math.inf, False, False),
     ],
-    ids=["clean", "due", "transaction", "pinned"],
+    ids=["clean", "due", "transaction", "pinned", "settled"],
 )
 def test_worker_leaves_a_lease_for_a_sleepers_job_when_it_is_clean(
-    asleep, pins, has_open_work, clean_until, is_taken
+    asleep, pins, has_open_work, clean_until, may_move, is_taken
 ):
     """A lease that goes on keeps the thread that has something of it, and no other."""
     first, second = PoolLease(), PoolLease()
@@ -290,7 +291,7 @@ def test_worker_leaves_a_lease_for_a_sleepers_job_when_it_is_clean(
     asleep.submit(second, Call())
     awake = first.worker
 
-    awake.finish(has_open_work, clean_until)
+    awake.finish(has_open_work, clean_until, may_move)
 
     assert (second.worker is awake) is is_taken
     assert (first.worker is None) is is_taken
@@ -302,6 +303,39 @@ def test_worker_leaves_a_lease_for_a_sleepers_job_when_it_is_clean(
         waking = asleep._sleepers.waking
         if waking is not None:
             asleep.woke(waking)
+        for worker in list(asleep._workers):
+            if worker.current is not None:
+                worker.finish(has_open_work=False)
+    assert again.executions == 1
+
+
+def test_lease_that_gave_its_worker_away_goes_before_new_ones(asleep):
+    """It is in mid-request: nor is it refused where they would be."""
+    first, second = PoolLease(), PoolLease()
+    asleep.submit(first, Call(pins=PINS_NOTHING))
+    asleep.submit(second, Call())
+    awake = first.worker
+    awake.finish(has_open_work=False, clean_until=math.inf)
+    assert first.worker is None
+    third = PoolLease()
+    asleep.submit(third, Call())
+    fresh = [PoolLease() for _ in range(asleep.max_queue)]
+    for each in fresh:
+        asleep.submit(each, Call())
+    with pytest.raises(PoolBusy):
+        asleep.submit(PoolLease(), Call())
+
+    again = Call()
+    assert asleep.submit(first, again)
+
+    asleep.close(second)
+    second.worker.finish(has_open_work=False)
+    assert first.worker is not None
+    for each in (first, third, *fresh):
+        asleep.close(each)
+    while asleep.stats().leased:
+        if asleep._sleepers.waking is not None:
+            asleep.woke(asleep._sleepers.waking)
         for worker in list(asleep._workers):
             if worker.current is not None:
                 worker.finish(has_open_work=False)
