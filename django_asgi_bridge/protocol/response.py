@@ -156,7 +156,10 @@ def _remember(values: _Values, value: str, header: tuple[bytes, bytes]) -> None:
 def _learn_name(known: dict[str, _Name], name: str | bytes, *, lower: bool) -> _Name:
     """Check a name, and keep what is known of it; nothing is ever thrown out."""
     entry = _encode_name(name, lower=lower)
-    if type(name) is str and len(known) < MAX_REMEMBERED_NAMES:
+    # A view that makes names of what clients say takes no place of those that matter.
+    matters = bool(entry[1]) or entry[0].lower() in _REPEATING_NAMES
+    places = MAX_REMEMBERED_NAMES * (2 if matters else 1)
+    if type(name) is str and len(known) < places:
         # Another thread may have been faster: its entry may hold values already.
         return known.setdefault(name, entry)
     return entry

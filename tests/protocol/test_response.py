@@ -329,6 +329,21 @@ class TestEncodeHeaders:
         assert encoded == [[(name.encode(), b"1")] for name in names]
         assert len(rules._NAMES) == 128
 
+    def test_others_take_no_place_of_names_whose_values_repeat(self, monkeypatch):
+        """Nor do the cases that these may be written in fill the memory."""
+        forget_values(monkeypatch)
+        for number in range(200):
+            encode_one(f"X-{number}", "1")
+
+        first, again = (encode_one("Vary", "Origin")[0] for _ in range(2))
+        for case in itertools.product(
+            *zip("cache-control", "CACHE+CONTROL", strict=True)
+        ):
+            encode_one("".join(case).replace("+", "-"), "1")
+
+        assert again is first
+        assert len(rules._NAMES) == 256
+
     def test_remembers_no_name_that_is_refused(self, monkeypatch):
         forget_values(monkeypatch)
         for _ in range(2):
