@@ -266,8 +266,8 @@ def test_socket_of_a_closed_loop_takes_no_frame():
     assert line.frames("late") == [False]
 
 
-@asynchronous
-async def test_own_send_that_gives_up_its_place_leaves_no_timer():
+async def one_behind_the_other():
+    """Return a line, and two own sends: one that hangs, one that waits for it."""
     line = await opened()
     line.gate.clear()
     first, second = (
@@ -275,6 +275,12 @@ async def test_own_send_that_gives_up_its_place_leaves_no_timer():
         for text in "ab"
     )
     await line.until(lambda: line.socket._line)
+    return line, first, second
+
+
+@asynchronous
+async def test_own_send_that_gives_up_its_place_leaves_no_timer():
+    line, first, second = await one_behind_the_other()
 
     second.cancel()
     await asyncio.wait([second])
@@ -288,13 +294,7 @@ async def test_own_send_that_gives_up_its_place_leaves_no_timer():
 @asynchronous
 async def test_who_gives_up_its_place_gives_the_client_no_more_time():
     """The send before it is still the one that the client does not read."""
-    line = await opened()
-    line.gate.clear()
-    first, second = (
-        asyncio.create_task(line.socket.send({"type": "websocket.send", "text": text}))
-        for text in "ab"
-    )
-    await line.until(lambda: line.socket._line)
+    line, first, second = await one_behind_the_other()
     patience = line.socket._patience
 
     second.cancel()

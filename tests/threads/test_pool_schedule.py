@@ -252,6 +252,17 @@ def asleep(monkeypatch):
     return pool
 
 
+def run_out(pool):
+    """Let the workers end all that was submitted; the leases are closed."""
+    while pool.stats().leased:
+        waking = pool._sleepers.waking
+        if waking is not None:
+            pool.woke(waking)
+        for worker in list(pool._workers):
+            if worker.current is not None:
+                worker.finish(has_open_work=False)
+
+
 def test_worker_that_gets_free_takes_the_job_of_one_that_still_sleeps(asleep):
     """A burst of short jobs is done by the worker that is awake."""
     first, second = PoolLease(), PoolLease()
@@ -299,13 +310,7 @@ def test_worker_leaves_a_lease_for_a_sleepers_job_when_it_is_clean(
     asleep.submit(first, again)
     for each in (first, second):
         asleep.close(each)
-    while asleep.stats().leased:
-        waking = asleep._sleepers.waking
-        if waking is not None:
-            asleep.woke(waking)
-        for worker in list(asleep._workers):
-            if worker.current is not None:
-                worker.finish(has_open_work=False)
+    run_out(asleep)
     assert again.executions == 1
 
 
@@ -333,12 +338,7 @@ def test_lease_that_gave_its_worker_away_goes_before_new_ones(asleep):
     assert first.worker is not None
     for each in (first, third, *fresh):
         asleep.close(each)
-    while asleep.stats().leased:
-        if asleep._sleepers.waking is not None:
-            asleep.woke(asleep._sleepers.waking)
-        for worker in list(asleep._workers):
-            if worker.current is not None:
-                worker.finish(has_open_work=False)
+    run_out(asleep)
     assert again.executions == 1
 
 
