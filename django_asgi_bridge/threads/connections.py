@@ -26,7 +26,6 @@ __all__ = (
 
 logger = logging.getLogger("django_asgi_bridge.threads")
 
-
 _LOOK: Any = BaseDatabaseWrapper.close_if_unusable_or_obsolete
 
 # A tool may have replaced it before this was imported.

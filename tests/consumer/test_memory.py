@@ -13,10 +13,12 @@ from tests.consumer.consumers import Echo
 from tests.consumer.idle import Server
 
 ROOT = Path(__file__).parent.parent.parent
-BUDGETS = {"": 1950, "routes": 4600, "stack": 6800}
+BUDGETS = {"": (1950, 2304), "routes": (4600, 5700), "stack": (6800, 8900)}
 """Bytes of one, its scope not counted; to measure anew: ``python -m tests.consumer.idle``.
 
-A signed-in one has what Django makes for it, too: session, user, and their contents.
+On Python 3.13, and on the others: before 3.12 some calls have a coroutine more, see
+``threads.tail_call()``. A signed-in one has what Django makes for it, too: session,
+user, and their contents.
 """
 
 IS_MEASURED_ON = sys.version_info[:2] == (3, 13)
@@ -35,9 +37,8 @@ def test_idle_consumer_stays_in_its_budget_of_bytes(kind):
     )
     assert ended.returncode == 0, ended.stderr
 
-    budget = BUDGETS[kind]
-    # Before Python 3.12 some calls have a coroutine more; see ``threads.tail_call()``.
-    assert float(ended.stdout) <= (budget if IS_MEASURED_ON else budget * 1.4)
+    measured, others = BUDGETS[kind]
+    assert float(ended.stdout) <= (measured if IS_MEASURED_ON else others)
 
 
 @pytest.mark.asyncio
