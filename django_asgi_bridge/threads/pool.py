@@ -201,7 +201,6 @@ class WorkerPool:
                 self._start_waiting()
             if lease.on_detach is None or lease.worker is None:
                 return
-            # The job that ran last did not know that it was.
             farewell = Farewell()
             if is_free and self._start(lease, farewell):
                 return
@@ -241,8 +240,7 @@ class WorkerPool:
         """
         with self._lock:
             self.is_closed = True
-            ending = list(self._idle)
-            self._idle.clear()
+            ending, self._idle = self._idle, []
         for worker in ending:
             worker.inbox.put(None)
         for worker in ending:
@@ -257,11 +255,13 @@ class WorkerPool:
 
     # What a worker reports; the lock is not held.
 
-    def job_done(self, lease: PoolLease) -> "Job | None":
+    def job_done(self, lease: PoolLease, *, has_detached: bool) -> "Job | None":
         """Note that a job ended; return the next one that the same worker runs."""
         self._lock.acquire()
         try:
             following = lease.next_job() if lease.pending else None
+            if lease.is_closed and not has_detached:
+                following = following or lease.farewell()
             if following is not None and not self._resuming:
                 self._trips += following.resumes is None
                 lease.unqueue(following)

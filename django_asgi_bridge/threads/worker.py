@@ -75,8 +75,12 @@ if TYPE_CHECKING:
         clean_until: Callable[[], tuple[float, bool]]
         on_thread_end: Callable[[], None]
 
-        def job_done(self, lease: "PoolLease") -> Job | None:
-            """Note that a job ended; return the next one that the same worker runs."""
+        def job_done(self, lease: "PoolLease", *, has_detached: bool) -> Job | None:
+            """Note that a job ended; return the next one that the same worker runs.
+
+            Args:
+                has_detached: ``on_detach`` was called after it.
+            """
 
         def woke(self, worker: "Worker") -> None:
             """Note that a worker has got what it was called for."""
@@ -89,7 +93,10 @@ if TYPE_CHECKING:
 
 
 class Farewell:
-    """The last job of a lease: its worker detaches, nothing else."""
+    """The last job of a lease: its worker detaches, nothing else.
+
+    The job before did not know that it was the last call.
+    """
 
     __slots__ = ()
 
@@ -198,6 +205,10 @@ class PoolLease:
                 return job
         return None
 
+    def farewell(self) -> Farewell | None:
+        """Return what a closed lease still needs if its last job has not detached."""
+        return None if self.parked or self.on_detach is None else Farewell()
+
     def note(self, job: "Job", has_open_work: bool) -> None:
         """Note what ``job`` left on the thread; on the worker, as it ends."""
         self.has_open_work = has_open_work
@@ -297,7 +308,7 @@ class Worker(threading.Thread):
                 lease.clean_until, lease.may_move = look
             if is_last and not lease.parked:
                 _call(lease.on_detach)
-            following = pool.job_done(lease)
+            following = pool.job_done(lease, has_detached=is_last)
             job.deliver()
         return False
 

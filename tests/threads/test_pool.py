@@ -294,6 +294,25 @@ def test_pool_detaches_a_lease_that_is_closed_during_its_last_job(pool):
     wait(detached)
 
 
+def test_pool_detaches_a_lease_that_is_closed_as_its_last_job_ends(pools):
+    """The worker has asked whether it is over, and the pool has not heard yet."""
+    detached = threading.Event()
+    lease = PoolLease(on_detach=detached.set)
+
+    def close_meanwhile():
+        # What close() does before it has to wait for the lock.
+        lease.is_closed = True
+        return 0.0, False
+
+    pool = pools(clean_until=close_meanwhile)
+    done(pool, lease)
+    pool.close(lease)
+
+    wait(detached)
+    wait_until_idle(pool)
+    assert lease.worker is None
+
+
 def test_pool_gives_a_late_call_a_worker_for_itself(pool):
     """A task that outlives its request may still call; nothing stays leased."""
     lease = PoolLease()

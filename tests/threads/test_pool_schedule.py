@@ -69,7 +69,7 @@ class StandIn:
         self.current = None
         lease.note(job, has_open_work and not lease.is_closed)
         lease.clean_until, lease.may_move = clean_until, may_move
-        following = self.pool.job_done(lease)
+        following = self.pool.job_done(lease, has_detached=lease.is_closed)
         if following is not None:
             self.put((lease, following))
 
