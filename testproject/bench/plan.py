@@ -166,8 +166,9 @@ def _seconds(case: Case, contender: Contender, part: Part) -> float:
     warm = min(1.0, part.seconds)
     if not isinstance(load, ClientLoad):
         return start + warm + round(part.seconds)
-    opened = _sockets({**load.job, **load.warm_job}) + _sockets(load.job)
-    opening = opened / _OPENINGS + 2 * _CLIENT
+    warmed = load.warm_ups * _sockets({**load.job, **load.warm_job})
+    opened = warmed + _sockets(load.job)
+    opening = opened / _OPENINGS + (load.warm_ups + 1) * _CLIENT
     return start + opening + warm + max(part.seconds, load.least) + load.settle
 
 

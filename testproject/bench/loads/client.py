@@ -37,6 +37,7 @@ class ClientLoad:
         settle: seconds between the last opening and the look at the memory.
         beside: a path that is asked for while everything is open.
         warm_job: what of the job is different when it is only a warm-up.
+        warm_ups: how many there are.
         least: seconds that a measurement takes at least.
     """
 
@@ -46,13 +47,15 @@ class ClientLoad:
     settle: float = 0.0
     beside: str = ""
     warm_job: Mapping[str, Any] = field(default_factory=dict)
+    warm_ups: int = 1
     least: float = 0.0
 
     def warm(self, servers: Servers, seconds: float) -> None:
         """See ``Load``."""
-        with self._client(servers, seconds, self.warm_job) as client:
-            _heard(client, servers)
-            _told(client, servers)
+        for _ in range(self.warm_ups):
+            with self._client(servers, seconds, self.warm_job) as client:
+                _heard(client, servers)
+                _told(client, servers)
 
     def run(self, servers: Servers, seconds: float) -> Figures:
         """See ``Load``."""
