@@ -180,6 +180,30 @@ async def test_frames_wait_for_the_handler_of_an_event_and_keep_their_order(laye
     await wire.leave()
 
 
+async def test_event_goes_before_the_next_frame_after_a_frame_that_waited(layer):
+    """Frames and events take turns where both wait: a busy client delays no event."""
+
+    class Pausing(Waiting):
+        async def receive(self, text_data=None, bytes_data=None):
+            await super().receive(text_data)
+            await self.gate.wait()
+
+        async def chat_message(self, event):
+            self.seen.append(event["text"])
+
+    wire = await Wire(Pausing.as_asgi()).open()
+    seen = Echo.last.seen
+    wire.say("frame", "next frame")
+    await wire.until(lambda: seen)
+    await turns()
+    await layer.group_send("room", EVENT)
+    Echo.last.gate.set()
+    await wire.until(lambda: len(seen) == 3)
+
+    assert seen == ["frame", "event", "next frame"]
+    await wire.leave()
+
+
 async def test_disconnect_is_seen_behind_the_handler_of_an_event(layer):
     wire = await waiting(layer)
     wire.say("a")
