@@ -10,6 +10,7 @@ import pytest
 
 from django_asgi_bridge.consumer.handling import TURN
 from django_asgi_bridge.generic.websocket import WebsocketConsumer
+from django_asgi_bridge.sockets import Bounds
 from tests.consumer.consumers import Echo
 from tests.consumer.wire import Wire
 
@@ -175,6 +176,22 @@ async def test_frames_wait_for_the_handler_of_an_event_and_keep_their_order(laye
     assert Echo.last.seen == ["event begins"]
     Echo.last.gate.set()
     await wire.until(lambda: "b" in Echo.last.seen)
+
+    assert Echo.last.seen == ["event begins", "event ends", "a", "b"]
+    await wire.leave()
+
+
+async def test_frame_that_found_no_room_is_handled_though_nothing_follows(layer):
+    """The last handler to wait leaves it to nobody else."""
+
+    class Narrow(Waiting):
+        bounds = Bounds(client_frames=1)
+
+    wire = await waiting(layer, Narrow)
+    wire.say("a", "b")
+    await turns()
+    Echo.last.gate.set()
+    await wire.until(lambda: len(Echo.last.seen) == 4)
 
     assert Echo.last.seen == ["event begins", "event ends", "a", "b"]
     await wire.leave()
