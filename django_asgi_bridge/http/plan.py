@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import RequestDataTooBig
 from django.core.handlers import exception as django_exception
 from django.http import HttpResponseBadRequest, UnreadablePostError
-from django.views.defaults import ERROR_PAGE_TEMPLATE
 
 from django_asgi_bridge import http
 from django_asgi_bridge.exceptions import ClientDisconnected, PoolBusy
@@ -307,24 +306,28 @@ def convert(request: Request, error: Exception) -> Response:
         # Inside the except block, since Django asks sys.exc_info().
         response: Response = django_exception.response_for_exception(request, error)
     if isinstance(error, RequestDataTooBig):
-        # RFC 9110 section 15.5.14.
-        response.status_code = 413
-        if getattr(request, "http_version", "2") < "2":
-            # The rest of the body was not read.
-            response.headers["Connection"] = "close"
-        if response.content == _PAGE_400:
-            response.content = _PAGE_413
+        _say_too_large(request, response)
     return response
 
 
 _LEFT = (ClientDisconnected, UnreadablePostError)
 
-_PAGE_400 = (
-    ERROR_PAGE_TEMPLATE % {"title": "Bad Request (400)", "details": ""}
-).encode()
-_PAGE_413 = (
-    ERROR_PAGE_TEMPLATE % {"title": "Content Too Large (413)", "details": ""}
-).encode()
+
+def _say_too_large(request: Request, response: Response) -> None:
+    """Make a 413 of Django's 400 (RFC 9110 section 15.5.14)."""
+    # Imported late: Django's own handler loads it with the first error, too.
+    from django.views.defaults import ERROR_PAGE_TEMPLATE  # noqa: PLC0415
+
+    response.status_code = 413
+    if getattr(request, "http_version", "2") < "2":
+        # The rest of the body was not read.
+        response.headers["Connection"] = "close"
+    own_page = ERROR_PAGE_TEMPLATE % {"title": "Bad Request (400)", "details": ""}
+    if response.content == own_page.encode():
+        response.content = ERROR_PAGE_TEMPLATE % {
+            "title": "Content Too Large (413)",
+            "details": "",
+        }
 
 
 async def _convert_on_loop(
