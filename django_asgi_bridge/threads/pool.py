@@ -259,9 +259,9 @@ class WorkerPool:
         """Note that a job ended; return the next one that the same worker runs."""
         self._lock.acquire()
         try:
-            following = lease.next_job() if lease.pending else None
             if lease.is_closed and not has_detached:
-                following = following or lease.farewell()
+                lease.queue_farewell()
+            following = lease.next_job() if lease.pending else None
             if following is not None and not self._resuming:
                 self._trips += following.resumes is None
                 lease.unqueue(following)

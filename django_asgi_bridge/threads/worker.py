@@ -205,9 +205,10 @@ class PoolLease:
                 return job
         return None
 
-    def farewell(self) -> Farewell | None:
-        """Return what a closed lease still needs if its last job has not detached."""
-        return None if self.parked or self.on_detach is None else Farewell()
+    def queue_farewell(self) -> None:
+        """Let a closed lease end whose last job has not detached, unless others do."""
+        if not self.pending and not self.parked and self.on_detach is not None:
+            self.queue(Farewell())
 
     def note(self, job: "Job", has_open_work: bool) -> None:
         """Note what ``job`` left on the thread; on the worker, as it ends."""

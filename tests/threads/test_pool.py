@@ -294,19 +294,30 @@ def test_pool_detaches_a_lease_that_is_closed_during_its_last_job(pool):
     wait(detached)
 
 
-def test_pool_detaches_a_lease_that_is_closed_as_its_last_job_ends(pools):
+@pytest.mark.parametrize("is_slot_wanted", [False, True])
+def test_pool_detaches_a_lease_that_is_closed_as_its_last_job_ends(
+    pools, is_slot_wanted
+):
     """The worker has asked whether it is over, and the pool has not heard yet."""
     detached = threading.Event()
-    lease = PoolLease(on_detach=detached.set)
+    lease, other = PoolLease(on_detach=detached.set), PoolLease()
+    call = None
 
     def close_meanwhile():
         # What close() does before it has to wait for the lock.
-        lease.is_closed = True
+        lease.is_closed = call is not None
         return 0.0, False
 
-    pool = pools(clean_until=close_meanwhile)
-    done(pool, lease)
+    pool = pools(threads=1, max_threads=2, clean_until=close_meanwhile)
+    done(pool, other)
+    call = submit(pool, lease, is_gated=True)
+    wait(call.started)
+    if is_slot_wanted:
+        submit(pool, other)
+    call.gate.set()
+    wait(call.delivered)
     pool.close(lease)
+    pool.close(other)
 
     wait(detached)
     wait_until_idle(pool)
