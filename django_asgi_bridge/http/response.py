@@ -12,8 +12,10 @@ import logging
 from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from django.http.response import HttpResponseBase, ResponseHeaders
+
 from django_asgi_bridge import http
-from django_asgi_bridge.http.djangos import Response, header_items
+from django_asgi_bridge.http.djangos import Response
 from django_asgi_bridge.http.exchange import Exchange
 from django_asgi_bridge.protocol.response import (
     Headers,
@@ -102,10 +104,18 @@ def _encode(
 ) -> tuple[Headers, int | None]:
     """Return a response's headers, and the Content-Length among them."""
     cookies = response.cookies
+    named = response.headers
+    # Django's mapping keeps them as pairs of text, which its own iterator makes anew
+    # one by one, at four calls each.
+    is_djangos = (
+        type(named) is ResponseHeaders
+        and type(response).items is HttpResponseBase.items
+    )
     headers, dropped, length = encode_headers(
-        header_items(response),
+        named._store.values() if is_djangos else response.items(),
         [morsel.OutputString() for morsel in cookies.values()] if cookies else (),
         lower=exchange.scope.get("http_version", "1.1") >= "2",
+        are_text=is_djangos,
     )
     if dropped:
         logger.warning(

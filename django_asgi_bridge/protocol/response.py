@@ -40,10 +40,9 @@ TOKEN: Final = (
 _CONTROLS: Final = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])
 # NEL (0x85) ends a line for str.splitlines(); it is fine inside UTF-8 text.
 _SUSPECTS: Final = _CONTROLS + b"\x85"
-_WHITE_SPACE: Final = frozenset({b" ", b"\t"})
 
 # A site gives these the same few values again and again, and no secrets.
-_REPEATING_NAMES: Final = frozenset(
+_REPEATING_NAMES: Final = (
     b"accept-ranges access-control-allow-credentials access-control-allow-headers"
     b" access-control-allow-methods access-control-allow-origin"
     b" access-control-expose-headers allow cache-control content-encoding"
@@ -68,24 +67,33 @@ _CONNECTION: Final = 2
 _OF_THE_HOP: Final = 3
 _REPEATS: Final = 4
 
-# RFC 9110 7.6.1: these speak of one connection, which is the server's.
-_HOP_BY_HOP: Final = frozenset(
-    {b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
-)
+_KINDS: Final = {
+    b"content-length": _LENGTH,
+    b"connection": _CONNECTION,
+    # RFC 9110 7.6.1: these speak of one connection, which is the server's.
+    **dict.fromkeys(
+        [b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade"],
+        _OF_THE_HOP,
+    ),
+    **dict.fromkeys(_REPEATING_NAMES, _REPEATS),
+}
 
-Headers: TypeAlias = list[tuple[bytes, bytes]]
+_Header: TypeAlias = tuple[bytes, bytes]
+
+Headers: TypeAlias = list[_Header]
 """Names and values, ready for ``http.response.start``."""
 
-_Values: TypeAlias = dict[str, tuple[bytes, bytes]]
-"""The headers that were made of a name and some values, by the value."""
+_Pair: TypeAlias = tuple[str | bytes, str | bytes]
+_Name: TypeAlias = tuple[bytes, int]
 
-_Name: TypeAlias = tuple[bytes, int, _Values]
-"""A name's bytes, what is special about it, and the headers made of it."""
-
-
-# Filled as names come: made at the start they would take as long as two modules.
+# Filled as they come: made at the start they would take as long as two modules. Each
+# name's bytes with what is special about it; the headers that were made of pairs; how
+# many more of these may be kept of a name, by its lower-case bytes.
 _NAMES: Final[dict[str, _Name]] = {}
 _LOWER_NAMES: Final[dict[str, _Name]] = {}
+_PAIRS: Final[dict[_Pair, _Header]] = {}
+_LOWER_PAIRS: Final[dict[_Pair, _Header]] = {}
+_PLACES: Final[dict[bytes, int]] = {}
 
 
 class BadResponse(BridgeError, ValueError):
@@ -97,10 +105,11 @@ class BadResponse(BridgeError, ValueError):
 
 
 def encode_headers(
-    items: Iterable[tuple[str | bytes, str | bytes]],
+    items: Iterable[_Pair],
     cookies: Iterable[str] = (),
     *,
     lower: bool,
+    are_text: bool = False,
 ) -> tuple[Headers, tuple[str, ...], int | None]:
     """Encode and check the headers of a response.
 
@@ -108,6 +117,8 @@ def encode_headers(
         items: Names and values, as ``response.items()`` gives them.
         cookies: Values of ``Set-Cookie`` headers, which follow the others.
         lower: Whether names are lower-cased, which HTTP/2 demands (RFC 9113 8.2).
+        are_text: Whether no name or value is of bytes. Then pairs are looked up as
+            they are; to compare bytes with text is what ``python -bb`` forbids.
 
     Returns:
         The headers in order; which hop-by-hop ones were left out; Content-Length.
@@ -117,51 +128,50 @@ def encode_headers(
             than a tab, a character outside Latin-1, white space in front or more
             than 64 KiB; Content-Length is no number or came twice.
     """
-    known = _LOWER_NAMES if lower else _NAMES
+    names, pairs = (_LOWER_NAMES, _LOWER_PAIRS) if lower else (_NAMES, _PAIRS)
     headers: Headers = []
     dropped: tuple[str, ...] = ()
     content_length = None
-    for name, value in items:
-        # A bytes key would be compared with str keys, which `python -bb` forbids.
-        entry = known.get(name) if isinstance(name, str) else None
-        if entry is not None and isinstance(value, str):
-            header = entry[2].get(value)
-            if header is not None:
-                headers.append(header)
-                continue
-        encoded, kind, values = entry or _learn_name(known, name, lower=lower)
+    for pair in items:
+        header = pairs.get(pair) if are_text else None
+        if header is not None:
+            headers.append(header)
+            continue
+        name, value = pair
+        entry = names.get(name) if isinstance(name, str) else None
+        encoded, kind = entry or _learn_name(names, name, lower=lower)
         if kind == _LENGTH:
             field, content_length = _read_length(value, content_length)
             headers.append((encoded, field))
-            continue
-        if kind in (_CONNECTION, _OF_THE_HOP) and _is_dropped(kind, value, lower=lower):
+        elif kind in (_CONNECTION, _OF_THE_HOP) and _is_dropped(kind, value, lower):
             dropped += (encoded.decode("ascii"),)
-            continue
-        header = (encoded, _encode_value(encoded, value))
-        if kind == _REPEATS and isinstance(value, str):
-            _remember(values, value, header)
-        headers.append(header)
+        else:
+            header = (encoded, _encode_value(encoded, value))
+            headers.append(header)
+            if kind == _REPEATS and are_text:
+                _remember(pairs, pair, header)
     if cookies:
         name = b"set-cookie" if lower else b"Set-Cookie"
         headers += [(name, _encode_value(name, cookie)) for cookie in cookies]
     return headers, dropped, content_length
 
 
-def _remember(values: _Values, value: str, header: tuple[bytes, bytes]) -> None:
+def _remember(pairs: dict[_Pair, _Header], pair: _Pair, header: _Header) -> None:
     """Keep a header that passed the checks; what is kept is never thrown out."""
-    if len(values) < MAX_REMEMBERED and len(value) <= MAX_REMEMBERED_LENGTH:
-        values[value] = header
+    name = header[0].lower()
+    places = _PLACES.get(name, MAX_REMEMBERED)
+    if places and len(header[1]) <= MAX_REMEMBERED_LENGTH:
+        _PLACES[name] = places - 1
+        pairs[pair] = header
 
 
 def _learn_name(known: dict[str, _Name], name: str | bytes, *, lower: bool) -> _Name:
     """Check a name, and keep what is known of it; nothing is ever thrown out."""
     entry = _encode_name(name, lower=lower)
     # A view that makes names of what clients say takes no place of those that matter.
-    matters = bool(entry[1]) or entry[0].lower() in _REPEATING_NAMES
-    places = MAX_REMEMBERED_NAMES * (2 if matters else 1)
+    places = MAX_REMEMBERED_NAMES * (2 if entry[1] else 1)
     if type(name) is str and len(known) < places:
-        # Another thread may have been faster: its entry may hold values already.
-        return known.setdefault(name, entry)
+        known[name] = entry
     return entry
 
 
@@ -175,27 +185,17 @@ def _encode_name(name: str | bytes, *, lower: bool) -> _Name:
             " use one or more of A-Z a-z 0-9 ! # $ % & ' * + - . ^ _ ` | ~"
         )
     lowered = encoded.lower()
-    return lowered if lower else encoded, _kind_of(lowered), {}
+    other = _OF_THE_HOP if lowered.startswith(b"proxy-") else 0
+    return lowered if lower else encoded, _KINDS.get(lowered, other)
 
 
-def _kind_of(lowered: bytes) -> int:
-    """Return what is special about a lower-case name."""
-    if lowered == b"content-length":
-        return _LENGTH
-    if lowered == b"connection":
-        return _CONNECTION
-    if lowered in _HOP_BY_HOP or lowered.startswith(b"proxy-"):
-        return _OF_THE_HOP
-    return _REPEATS if lowered in _REPEATING_NAMES else 0
-
-
-def _is_dropped(kind: int, value: str | bytes, *, lower: bool) -> bool:
+def _is_dropped(kind: int, value: str | bytes, lower: bool) -> bool:
     """Tell whether a header is about the connection, which belongs to the server."""
     if kind == _CONNECTION:
         # HTTP/2 has no Connection header at all (RFC 9113 8.2.2).
         text = value if isinstance(value, str) else value.decode("latin-1")
         return lower or text.strip().lower() != "close"
-    return kind == _OF_THE_HOP
+    return True
 
 
 def _encode_value(name: bytes, value: object) -> bytes:
@@ -216,7 +216,7 @@ def _encode_value(name: bytes, value: object) -> bytes:
         _refuse(name, field, f"{len(field)} bytes, more than {MAX_FIELD_BYTES}")
     # Not part of the value (RFC 9110 5.5). At its end joined lists leave some, as
     # policies do; in front of it only a mistake or an attempt to fold lines does.
-    if field[:1] in _WHITE_SPACE:
+    if field[:1] in (b" ", b"\t"):
         _refuse(name, field, "it starts with white space; strip it")
     return field.rstrip(b" \t")
 

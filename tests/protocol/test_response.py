@@ -54,12 +54,13 @@ values = st.text(
 
 
 def encode_one(name, value, *, lower=False):
-    return encode_headers([(name, value)], lower=lower)[0]
+    are_text = isinstance(name, str) and isinstance(value, str)
+    return encode_headers([(name, value)], lower=lower, are_text=are_text)[0]
 
 
 def forget_values(monkeypatch):
     """Begin with nothing remembered, and leave nothing of the test's behind."""
-    for table in ("_NAMES", "_LOWER_NAMES"):
+    for table in ("_NAMES", "_LOWER_NAMES", "_PAIRS", "_LOWER_PAIRS", "_PLACES"):
         monkeypatch.setattr(rules, table, {})
 
 
@@ -372,7 +373,7 @@ class TestEncodeHeaders:
             with pytest.raises(BadResponse, match="'Vary'"):
                 encode_one("Vary", value)
 
-        assert rules._NAMES["Vary"][2] == {}
+        assert rules._PAIRS == {}
 
     def test_remembers_few_and_short_values(self, monkeypatch):
         """Nobody fills the memory with values, and the rest are sent as well."""
@@ -381,15 +382,39 @@ class TestEncodeHeaders:
         encoded = [encode_one("Vary", value) for value in reversed(values)]
 
         assert encoded == [[(b"Vary", value.encode())] for value in reversed(values)]
-        assert len(rules._NAMES["Vary"][2]) == 32
-        assert "a" * 257 not in rules._NAMES["Vary"][2]
+        assert len(rules._PAIRS) == 32
+        assert ("Vary", "a" * 257) not in rules._PAIRS
 
     @pytest.mark.parametrize("name", ["Location", "Set-Cookie", "ETag", "X-Own"])
-    def test_remembers_no_value_that_may_be_a_secret(self, name):
+    def test_remembers_no_value_that_may_be_a_secret(self, name, monkeypatch):
+        forget_values(monkeypatch)
         encode_one(name, "secret")
 
-        kept = rules._NAMES.get(name)
-        assert kept is None or kept[2] == {}
+        assert rules._PAIRS == {}
+
+    def test_values_in_the_cases_of_a_name_share_its_places(self, monkeypatch):
+        """A view that writes a name as clients do fills no memory with values."""
+        forget_values(monkeypatch)
+        for case in itertools.product(*zip("vary", "VARY", strict=True)):
+            for value in range(4):
+                encode_one("".join(case), str(value))
+
+        assert len(rules._PAIRS) == 32
+
+    def test_text_and_bytes_of_the_same_letters_are_not_compared(self, monkeypatch):
+        """``python -bb`` forbids it, and their hash is the same."""
+        forget_values(monkeypatch)
+
+        class Name(bytes):
+            __hash__ = bytes.__hash__
+
+            def __eq__(self, other: object) -> bool:
+                assert not isinstance(other, str)
+                return super().__eq__(other)
+
+        encode_one("Vary", "Origin")
+
+        assert encode_one(Name(b"Vary"), b"Origin") == [(b"Vary", b"Origin")]
 
     def test_raises_an_error_of_both_families(self):
         """Callers may catch it as the package's error or as a ValueError."""
