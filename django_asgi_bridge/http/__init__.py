@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         body,
         delivery,
         files,
+        messages,
         streams,
     )
     from django_asgi_bridge.http.eventstream import (
@@ -59,8 +60,10 @@ __all__ = (
 
 _EVENT_STREAMS = frozenset({"Event", "EventStreamResponse", "last_event_id"})
 
-_ROOMS = frozenset({"answers", "apart", "body", "delivery", "files", "streams"})
-"""Rooms that few requests enter; the handler goes there as ``http.files``."""
+_ROOMS = frozenset(
+    {"answers", "apart", "body", "delivery", "files", "messages", "streams"}
+)
+"""Rooms of few requests or some sites; the handler goes there as ``http.files``."""
 
 if not TYPE_CHECKING:
     # Type checkers would take every misspelled name for one that this gives.

@@ -25,7 +25,9 @@ __all__ = (
     "Blocks",
     "always",
     "blocks_of",
+    "has_untouched_messages",
     "is_from",
+    "makes_messages",
     "never",
     "unless_patched",
 )
@@ -103,6 +105,15 @@ def _changes_class_of(method: MethodType) -> bool:
     return False
 
 
+def has_untouched_messages(request: Any) -> bool:
+    """Tell whether nobody has asked for the messages of a request that has some.
+
+    See ``http.messages``.
+    """
+    attributes = request.__dict__
+    return "_bridge_messages" in attributes and "_messages" not in attributes
+
+
 # Questions.
 
 
@@ -135,7 +146,14 @@ def _writes_csrf_session(request: HttpRequest, response: Any) -> bool:
     return bool(needs_update and read_setting("CSRF_USE_SESSIONS"))
 
 
+def makes_messages(request: HttpRequest, subject: Any) -> bool:
+    """Answer for a hook that only computes, for requests that need not have it."""
+    return False
+
+
 def _stores_messages(request: HttpRequest, response: Any) -> bool:
+    if has_untouched_messages(request):
+        return False
     messages: Any = getattr(request, "_messages", None)
     if messages is None:
         return False
@@ -189,7 +207,9 @@ _KNOWN: dict[str, Blocks] = {
     ),
     "django.contrib.flatpages.middleware.FlatpageFallbackMiddleware"
     ".process_response": _is_not_found,
-    "django.contrib.messages.middleware.MessageMiddleware.process_request": never,
+    "django.contrib.messages.middleware.MessageMiddleware.process_request": (
+        makes_messages
+    ),
     "django.contrib.messages.middleware.MessageMiddleware.process_response": (
         _stores_messages
     ),

@@ -10,7 +10,15 @@ from typing import Any, Literal, TypeAlias
 
 from django.utils.deprecation import MiddlewareMixin
 
-from django_asgi_bridge.http.hooks import Blocks, always, blocks_of, is_from, never
+from django_asgi_bridge import http
+from django_asgi_bridge.http.hooks import (
+    Blocks,
+    always,
+    blocks_of,
+    is_from,
+    makes_messages,
+    never,
+)
 
 __all__ = ("Kind", "Layer", "LayerRecorder", "make_layer")
 
@@ -86,14 +94,20 @@ def make_layer(name: str, instance: Any, get_response: Any, is_async: bool) -> L
         return Layer(name, instance, "async" if is_async else "sync")
     request_hook = getattr(instance, "process_request", None)
     response_hook = getattr(instance, "process_response", None)
+    request_blocks = blocks_of(request_hook) if request_hook else never
+    response_blocks = blocks_of(response_hook) if response_hook else never
+    if request_blocks is makes_messages:
+        hooks: Any = (request_hook, response_hook)
+        request_hook, response_hook = http.messages.postponed(*hooks)
+        request_blocks = never
     return Layer(
         name,
         instance,
         "hooks",
         request_hook,
-        blocks_of(request_hook) if request_hook else never,
+        request_blocks,
         response_hook,
-        blocks_of(response_hook) if response_hook else never,
+        response_blocks,
     )
 
 

@@ -43,6 +43,7 @@ REASONS = {
     "_updates_cache": "stores a response that may be cached",
     "_writes_csrf_session": "saves the token when CSRF_USE_SESSIONS is on",
     "always": "unknown code",
+    "makes_messages": "only computes",
     "never": "only computes",
 }
 """What a question of ``http.hooks`` asks about, by the question's name."""

@@ -1,0 +1,264 @@
+"""Messages that nobody asks for are not made; all others are as with Django's handler.
+
+What is stored and shown, by every mix of middleware and views, is compared with WSGI
+in ``test_parity``.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib import messages
+from django.contrib.messages import middleware as messages_middleware
+from django.contrib.messages.storage.cookie import CookieStorage
+from django.core.handlers.asgi import ASGIHandler as DjangoASGIHandler
+from django.core.handlers.asgi import ASGIRequest as DjangoASGIRequest
+from django.http import HttpRequest, HttpResponse
+from django.test import override_settings
+from django.urls import path
+from django.utils.deprecation import MiddlewareMixin
+
+from django_asgi_bridge.http.handler import ASGIHandler
+from tests.http.support import Answer, Request, by_asgi, fresh_pool, run
+
+SESSION = "django.contrib.sessions.middleware.SessionMiddleware"
+MESSAGES = "django.contrib.messages.middleware.MessageMiddleware"
+HERE = __name__
+
+
+def quiet(request: HttpRequest) -> HttpResponse:
+    """Have nothing to tell."""
+    return HttpResponse("quiet")
+
+
+async def aquiet(request: HttpRequest) -> HttpResponse:
+    """Have nothing to tell."""
+    return HttpResponse("quiet")
+
+
+def tell(request: HttpRequest) -> HttpResponse:
+    """Leave a message for the next page."""
+    messages.success(request, "saved")
+    return HttpResponse("told")
+
+
+async def atell(request: HttpRequest) -> HttpResponse:
+    """Leave a message for the next page."""
+    await sync_to_async(messages.success)(request, "saved")
+    return HttpResponse("told")
+
+
+def tell_on_a_copy(request: HttpRequest) -> HttpResponse:
+    """Leave a message on a copy, as code does that changes a request for a while."""
+    messages.success(copy.copy(request), "saved")
+    return HttpResponse("told")
+
+
+def show(request: HttpRequest) -> HttpResponse:
+    """Show what was left."""
+    return HttpResponse(", ".join(map(str, messages.get_messages(request))))
+
+
+def tell_if_possible(request: HttpRequest) -> HttpResponse:
+    """Say whether there are messages at all."""
+    messages.success(request, "saved", fail_silently=True)
+    return HttpResponse(f"{hasattr(request, '_messages')}")
+
+
+def insist(request: HttpRequest) -> HttpResponse:
+    """Say what is wrong where there are none."""
+    try:
+        messages.success(request, "saved")
+    except messages.MessageFailure as error:
+        return HttpResponse(f"{type(error).__name__}: {error}")
+    return HttpResponse("told")
+
+
+urlpatterns = [
+    path(f"{view.__name__}/", view)
+    for view in (
+        quiet,
+        aquiet,
+        tell,
+        atell,
+        tell_on_a_copy,
+        show,
+        tell_if_possible,
+        insist,
+    )
+]
+
+
+class OwnStorage(MiddlewareMixin):
+    """Put a storage of one's own in place of the one that nobody asked for yet."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        """Replace it, and add a message."""
+        request._messages = CookieStorage(request)
+        messages.info(request, "by hand")
+
+
+class Looks(MiddlewareMixin):
+    """Look at the messages after their middleware, as debug panels do."""
+
+    def process_response(self, request: HttpRequest, response: Any) -> Any:
+        """Say how many there are to show."""
+        response["X-Shown"] = str(len(messages.get_messages(request)))  # type: ignore[arg-type]
+        return response
+
+
+class OwnMiddleware(messages_middleware.MessageMiddleware):
+    """A subclass that does something of its own."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        """Make the storage, and add a message."""
+        super().process_request(request)
+        messages.info(request, "from the subclass")
+
+
+class Inheriting(messages_middleware.MessageMiddleware):
+    """A subclass that changes nothing."""
+
+
+class DjangosRequests(ASGIHandler):
+    """A handler whose requests are Django's own, which cannot make anything late."""
+
+    request_class = DjangoASGIRequest  # type: ignore[assignment]
+
+
+@pytest.fixture(autouse=True)
+def _world(monkeypatch: pytest.MonkeyPatch, django_db_blocker: Any) -> Iterator[None]:
+    with (
+        django_db_blocker.unblock(),
+        fresh_pool(monkeypatch),
+        override_settings(
+            ROOT_URLCONF=HERE,
+            MESSAGE_STORAGE="django.contrib.messages.storage.fallback.FallbackStorage",
+            SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
+        ),
+    ):
+        yield
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return the requests that a storage was made for."""
+    requests: list[Any] = []
+    original = messages_middleware.default_storage  # type: ignore[attr-defined]
+
+    def default_storage(request: Any) -> Any:
+        requests.append(request)
+        return original(request)
+
+    monkeypatch.setattr(messages_middleware, "default_storage", default_storage)
+    return requests
+
+
+def answer(
+    url: str,
+    *middleware: str,
+    handler: Callable[[], Any] = ASGIHandler,
+    headers: tuple[tuple[str, str], ...] = (),
+) -> Answer:
+    with override_settings(MIDDLEWARE=[*middleware] or [SESSION, MESSAGES]):
+        answer: Answer = run(by_asgi(handler(), Request(url, headers=headers)))
+        return answer
+
+
+def cookie_of(given: Answer) -> tuple[tuple[str, str], ...]:
+    return (("Cookie", given["Set-Cookie"].partition(";")[0]),)
+
+
+@pytest.mark.parametrize("url", ["/quiet/", "/aquiet/"])
+@pytest.mark.parametrize("name", [MESSAGES, f"{HERE}.Inheriting"])
+def test_a_request_that_asks_for_no_messages_has_no_storage(url, name, made):
+    """Most requests have nothing to tell, and no three objects for it."""
+    given = answer(url, SESSION, name)
+
+    assert (given.status, given.body, made) == (200, b"quiet", [])
+
+
+@pytest.mark.parametrize("url", ["/tell/", "/atell/", "/tell_on_a_copy/"])
+def test_messages_are_stored_and_shown_once(url, made):
+    """As with Django's handler, by whatever object the request was reached."""
+    told = answer(url)
+    shown = answer("/show/", headers=cookie_of(told))
+    theirs = answer("/show/", handler=DjangoASGIHandler, headers=cookie_of(told))
+
+    assert shown.body == theirs.body == b"saved"
+    assert shown["Set-Cookie"].startswith("messages=")
+    assert "expires=Thu, 01 Jan 1970" in shown["Set-Cookie"]
+    assert len(made) == 3
+
+
+def test_messages_stay_until_a_page_shows_them(made):
+    """A request that does not look leaves the cookie as it is."""
+    told = answer("/tell/")
+    made.clear()
+
+    quiet = answer("/quiet/", headers=cookie_of(told))
+
+    assert [name for name, _ in quiet.headers if name == "Set-Cookie"] == []
+    assert made == []
+
+
+def test_a_storage_of_ones_own_takes_the_place(made):
+    """What other middleware puts there is asked at the end."""
+    given = answer("/quiet/", SESSION, MESSAGES, f"{HERE}.OwnStorage")
+
+    shown = answer("/show/", headers=cookie_of(given))
+
+    assert shown.body == b"by hand"
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize("handler", [ASGIHandler, DjangoASGIHandler])
+def test_middleware_outside_may_look_too(handler):
+    told = answer("/tell/")
+
+    given = answer(
+        "/quiet/",
+        SESSION,
+        f"{HERE}.Looks",
+        MESSAGES,
+        handler=handler,
+        headers=cookie_of(told),
+    )
+
+    assert given["X-Shown"] == "1"
+
+
+def test_a_subclass_that_changes_something_is_called():
+    given = answer("/quiet/", SESSION, f"{HERE}.OwnMiddleware")
+
+    assert answer("/show/", headers=cookie_of(given)).body == b"from the subclass"
+
+
+@pytest.mark.parametrize("handler", [ASGIHandler, DjangoASGIHandler])
+def test_without_the_middleware_there_are_no_messages(handler):
+    """``fail_silently`` and the error depend on the attribute."""
+    given = answer("/tell_if_possible/", SESSION, handler=handler)
+    refused = answer("/insist/", SESSION, handler=handler)
+
+    assert given.body == b"False"
+    assert refused.body.startswith(b"MessageFailure: You cannot add messages without")
+
+
+@pytest.mark.parametrize("handler", [ASGIHandler, DjangoASGIHandler])
+def test_sessions_that_are_missing_are_missed_at_once(handler, caplog):
+    """A site without them is told at its first request, not at its first message."""
+    given = answer("/quiet/", MESSAGES, handler=handler)
+
+    assert given.status == 500
+    assert "temporary message storage requires session middleware" in caplog.text
+
+
+@pytest.mark.parametrize("url", ["/quiet/", "/tell/"])
+def test_requests_of_djangos_own_class_have_a_storage_each(url, made):
+    """They have no place to make it from."""
+    given = answer(url, handler=DjangosRequests)
+
+    assert given.status == 200
+    assert len(made) == 1
