@@ -12,11 +12,11 @@ Django's class makes its hooks unknown code.
 import inspect
 from collections.abc import Callable
 from functools import lru_cache
-from importlib import import_module
 from types import FunctionType, MethodType
 from typing import Any
 
 from django.http import HttpRequest
+from django.utils.module_loading import import_string
 
 from django_asgi_bridge.conf import django_settings as settings
 from django_asgi_bridge.conf import read_setting
@@ -27,8 +27,9 @@ __all__ = (
     "blocks_of",
     "has_untouched_messages",
     "is_from",
-    "makes_messages",
     "never",
+    "postponable",
+    "stores_messages",
     "unless_patched",
 )
 
@@ -111,7 +112,8 @@ def has_untouched_messages(request: Any) -> bool:
     See ``http.messages``.
     """
     attributes = request.__dict__
-    return "_bridge_messages" in attributes and "_messages" not in attributes
+    note = attributes.get("_bridge_messages")
+    return note is not None and note.storage is None and "_messages" not in attributes
 
 
 # Questions.
@@ -146,12 +148,13 @@ def _writes_csrf_session(request: HttpRequest, response: Any) -> bool:
     return bool(needs_update and read_setting("CSRF_USE_SESSIONS"))
 
 
-def makes_messages(request: HttpRequest, subject: Any) -> bool:
-    """Answer for a hook that only computes, for requests that need not have it."""
+def postponable(request: HttpRequest, subject: Any) -> bool:
+    """Answer as ``never``, for a hook that ``http.messages`` can call late."""
     return False
 
 
-def _stores_messages(request: HttpRequest, response: Any) -> bool:
+def stores_messages(request: HttpRequest, response: Any) -> bool:
+    """Tell whether the storage of a request's messages has anything to store."""
     if has_untouched_messages(request):
         return False
     messages: Any = getattr(request, "_messages", None)
@@ -193,10 +196,16 @@ def _has_known_session(middleware: Any) -> bool:
 
 
 def _has_known_messages(middleware: Any) -> bool:
-    module, _, _ = str(settings.MESSAGE_STORAGE).rpartition(".")
-    return module.startswith("django.contrib.messages.storage.") and bool(
-        import_module(module)
-    )
+    storage = str(settings.MESSAGE_STORAGE)
+    if not storage.startswith("django.contrib.messages.storage."):
+        return False
+    try:
+        # Storages sign cookies. What is missing, Django says at each request.
+        import_string(storage)
+        import_string(str(settings.SIGNING_BACKEND))
+    except ImportError:
+        return False
+    return True
 
 
 _KNOWN: dict[str, Blocks] = {
@@ -208,10 +217,10 @@ _KNOWN: dict[str, Blocks] = {
     "django.contrib.flatpages.middleware.FlatpageFallbackMiddleware"
     ".process_response": _is_not_found,
     "django.contrib.messages.middleware.MessageMiddleware.process_request": (
-        makes_messages
+        postponable
     ),
     "django.contrib.messages.middleware.MessageMiddleware.process_response": (
-        _stores_messages
+        stores_messages
     ),
     "django.contrib.redirects.middleware.RedirectFallbackMiddleware"
     ".process_response": _is_not_found,

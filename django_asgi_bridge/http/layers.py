@@ -16,8 +16,9 @@ from django_asgi_bridge.http.hooks import (
     always,
     blocks_of,
     is_from,
-    makes_messages,
     never,
+    postponable,
+    stores_messages,
 )
 
 __all__ = ("Kind", "Layer", "LayerRecorder", "make_layer")
@@ -96,7 +97,8 @@ def make_layer(name: str, instance: Any, get_response: Any, is_async: bool) -> L
     response_hook = getattr(instance, "process_response", None)
     request_blocks = blocks_of(request_hook) if request_hook else never
     response_blocks = blocks_of(response_hook) if response_hook else never
-    if request_blocks is makes_messages:
+    if request_blocks is postponable and response_blocks is stores_messages:
+        # Both are there: what is missing never blocks.
         hooks: Any = (request_hook, response_hook)
         request_hook, response_hook = http.messages.postponed(*hooks)
         request_blocks = never

@@ -18,7 +18,7 @@ from django.utils.functional import cached_property
 from django_asgi_bridge import http
 from django_asgi_bridge.conf import django_settings as settings
 from django_asgi_bridge.conf import read_setting
-from django_asgi_bridge.http.hooks import has_untouched_messages, unless_patched
+from django_asgi_bridge.http.hooks import unless_patched
 from django_asgi_bridge.http.incoming import has_header
 from django_asgi_bridge.http.place import mounted_path
 from django_asgi_bridge.protocol.request import (
@@ -131,15 +131,12 @@ class ASGIRequest(DjangoASGIRequest):
     @cached_property
     def _messages(self) -> Any:
         """The storage of messages, which ``http.messages`` left to who asks first."""
-        make = self.__dict__.get("_bridge_messages")
-        if make is None:
+        note = self.__dict__.get("_bridge_messages")
+        if note is None:
             raise AttributeError(
-                f"{type(self).__name__!r} object has no attribute '_messages'",
-                name="_messages",
-                obj=self,
+                f"{type(self).__name__!r} object has no attribute '_messages'"
             )
-        make(self)
-        return self.__dict__["_messages"]
+        return note.storage_for(self)
 
     @cached_property
     def COOKIES(self) -> dict[str, str]:  # type: ignore[override]  # noqa: N802 - Django's name
@@ -172,10 +169,8 @@ class ASGIRequest(DjangoASGIRequest):
         return host
 
     def __getstate__(self) -> object:
-        """Return the state with META and messages in it: copies share them."""
+        """Return the state with META in it: copies share it."""
         _ = self.META
-        if has_untouched_messages(self):
-            _ = self._messages
         return super().__getstate__()
 
     @property

@@ -56,7 +56,7 @@ MAX_REMEMBERED_NAMES: Final = 128
 """Names that are remembered of each kind of HTTP; a site sends a few dozen."""
 
 MAX_REMEMBERED: Final = 32
-"""Values that are remembered of one name that repeats, each checked once."""
+"""Pairs that are remembered of one name that repeats, in all its cases."""
 
 MAX_REMEMBERED_LENGTH: Final = 256
 """Characters of a value that is remembered."""
@@ -86,9 +86,8 @@ Headers: TypeAlias = list[_Header]
 _Pair: TypeAlias = tuple[str | bytes, str | bytes]
 _Name: TypeAlias = tuple[bytes, int]
 
-# Filled as they come: made at the start they would take as long as two modules. Each
-# name's bytes with what is special about it; the headers that were made of pairs; how
-# many more of these may be kept of a name, by its lower-case bytes.
+# Filled as they come: made at the start they would take as long as two modules. Names'
+# bytes and what is special about them; headers by pairs; places that names still have.
 _NAMES: Final[dict[str, _Name]] = {}
 _LOWER_NAMES: Final[dict[str, _Name]] = {}
 _PAIRS: Final[dict[_Pair, _Header]] = {}
@@ -157,10 +156,11 @@ def encode_headers(
 
 
 def _remember(pairs: dict[_Pair, _Header], pair: _Pair, header: _Header) -> None:
-    """Keep a header that passed the checks; what is kept is never thrown out."""
+    """Keep a header of plain text that passed the checks; never thrown out again."""
     name = header[0].lower()
     places = _PLACES.get(name, MAX_REMEMBERED)
-    if places and len(header[1]) <= MAX_REMEMBERED_LENGTH:
+    is_plain = type(pair[0]) is type(pair[1]) is str
+    if places and is_plain and len(pair[1]) <= MAX_REMEMBERED_LENGTH:
         _PLACES[name] = places - 1
         pairs[pair] = header
 

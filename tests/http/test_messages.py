@@ -5,6 +5,8 @@ in ``test_parity``.
 """
 
 import copy
+import functools
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,14 +20,18 @@ from django.core.handlers.asgi import ASGIRequest as DjangoASGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.test import override_settings
 from django.urls import path
+from django.utils.decorators import sync_only_middleware
 from django.utils.deprecation import MiddlewareMixin
 
-from django_asgi_bridge.http.handler import ASGIHandler
+from django_asgi_bridge.http import messages as late
+from django_asgi_bridge.http.handler import ASGIHandler, ASGIRequest
 from tests.http.support import Answer, Request, by_asgi, fresh_pool, run
 
 SESSION = "django.contrib.sessions.middleware.SessionMiddleware"
 MESSAGES = "django.contrib.messages.middleware.MessageMiddleware"
 HERE = __name__
+PATIENCE = 20.0
+"""Seconds after which a test that waits for something is stuck."""
 
 
 def quiet(request: HttpRequest) -> HttpResponse:
@@ -53,6 +59,14 @@ async def atell(request: HttpRequest) -> HttpResponse:
 def tell_on_a_copy(request: HttpRequest) -> HttpResponse:
     """Leave a message on a copy, as code does that changes a request for a while."""
     messages.success(copy.copy(request), "saved")
+    return HttpResponse("told")
+
+
+def tell_on_a_twin(request: HttpRequest) -> HttpResponse:
+    """Leave a message on an object with the same attributes."""
+    twin: Any = object.__new__(type(request))
+    twin.__dict__.update(request.__dict__)
+    messages.success(twin, "saved")
     return HttpResponse("told")
 
 
@@ -84,6 +98,7 @@ urlpatterns = [
         tell,
         atell,
         tell_on_a_copy,
+        tell_on_a_twin,
         show,
         tell_if_possible,
         insist,
@@ -107,6 +122,63 @@ class Looks(MiddlewareMixin):
         """Say how many there are to show."""
         response["X-Shown"] = str(len(messages.get_messages(request)))  # type: ignore[arg-type]
         return response
+
+
+@sync_only_middleware
+def again(get_response: Any) -> Any:
+    """Ask for the response a second time, as code does that retries."""
+
+    def middleware(request: HttpRequest) -> Any:
+        get_response(request)
+        return get_response(request)
+
+    return middleware
+
+
+class OwnResponseHook(messages_middleware.MessageMiddleware):
+    """A subclass that puts a function in the place of a hook."""
+
+    def __init__(self, get_response: Any) -> None:
+        super().__init__(get_response)
+        self.process_response = self.noted  # type: ignore[method-assign]
+
+    def noted(self, request: HttpRequest, response: Any) -> Any:
+        """Leave a trace."""
+        response["X-Seen"] = "1"
+        return response
+
+
+class Wrapping(messages_middleware.MessageMiddleware):
+    """The middleware as a monitoring tool leaves it that wraps one hook."""
+
+    hook: str
+
+    def __init__(self, get_response: Any) -> None:
+        super().__init__(get_response)
+        method = getattr(self, self.hook)
+
+        @functools.wraps(method)
+        def wrapper(*args: Any) -> Any:
+            spans.append(self.hook)
+            return method(*args)
+
+        setattr(self, self.hook, wrapper)
+
+
+class WrapsRequestHook(Wrapping):
+    """The tool looks at requests."""
+
+    hook = "process_request"
+
+
+class WrapsResponseHook(Wrapping):
+    """The tool looks at responses."""
+
+    hook = "process_response"
+
+
+spans: list[str] = []
+"""The hooks that were called through a wrapper."""
 
 
 class OwnMiddleware(messages_middleware.MessageMiddleware):
@@ -180,7 +252,9 @@ def test_a_request_that_asks_for_no_messages_has_no_storage(url, name, made):
     assert (given.status, given.body, made) == (200, b"quiet", [])
 
 
-@pytest.mark.parametrize("url", ["/tell/", "/atell/", "/tell_on_a_copy/"])
+@pytest.mark.parametrize(
+    "url", ["/tell/", "/atell/", "/tell_on_a_copy/", "/tell_on_a_twin/"]
+)
 def test_messages_are_stored_and_shown_once(url, made):
     """As with Django's handler, by whatever object the request was reached."""
     told = answer(url)
@@ -234,6 +308,90 @@ def test_a_subclass_that_changes_something_is_called():
     given = answer("/quiet/", SESSION, f"{HERE}.OwnMiddleware")
 
     assert answer("/show/", headers=cookie_of(given)).body == b"from the subclass"
+
+
+@pytest.mark.parametrize("handler", [ASGIHandler, DjangoASGIHandler])
+@pytest.mark.parametrize("url", ["/quiet/", "/aquiet/"])
+def test_a_response_hook_in_the_place_of_djangos_is_called(url, handler):
+    given = answer(url, SESSION, f"{HERE}.OwnResponseHook", handler=handler)
+
+    assert given["X-Seen"] == "1"
+
+
+@pytest.mark.parametrize("name", ["WrapsRequestHook", "WrapsResponseHook"])
+def test_wrapped_hooks_are_called_each_time(name, made):
+    """A monitoring tool wants to see them."""
+    spans.clear()
+    answer("/quiet/", SESSION, f"{HERE}.{name}")
+
+    assert spans == [globals()[name].hook]
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize("handler", [ASGIHandler, DjangoASGIHandler])
+def test_a_request_that_comes_by_again_begins_anew(handler):
+    """What the first response stored is not stored by the second one too."""
+    told = answer("/tell/", SESSION, f"{HERE}.again", MESSAGES, handler=handler)
+
+    assert answer("/show/", headers=cookie_of(told)).body == b"saved"
+
+
+def test_two_threads_that_ask_at_once_get_the_same_storage(made, monkeypatch):
+    """The second one waits while the first one makes it."""
+    inside, waits = threading.Event(), threading.Event()
+    original = messages_middleware.default_storage  # type: ignore[attr-defined]
+
+    def slow(request: Any) -> Any:
+        inside.set()
+        waits.wait(PATIENCE)
+        return original(request)
+
+    class Lock:
+        own = threading.RLock()
+
+        def __enter__(self) -> None:
+            if inside.is_set():
+                waits.set()
+            self.own.acquire()
+
+        def __exit__(self, *exc: object) -> None:
+            self.own.release()
+
+    monkeypatch.setattr(messages_middleware, "default_storage", slow)
+    monkeypatch.setattr(late, "_lock", Lock())
+    request: Any = ASGIRequest({"type": "http", "method": "GET", "path": "/"}, None)
+    request.session = {}
+    middleware = messages_middleware.MessageMiddleware(quiet)
+    hook, _ = late.postponed(middleware.process_request, middleware.process_response)
+    hook(request)
+    stores: list[Any] = []
+    first = threading.Thread(target=lambda: stores.append(request._messages))
+    second = threading.Thread(target=lambda: stores.append(request._messages))
+    first.start()
+    assert inside.wait(PATIENCE)
+    second.start()
+    first.join(PATIENCE)
+    second.join(PATIENCE)
+
+    assert len(made) == 1
+    assert stores[0] is stores[1] is request._messages
+
+
+@pytest.mark.parametrize("handler", [ASGIHandler, DjangoASGIHandler])
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("MESSAGE_STORAGE", "django.contrib.messages.storage.cookie.Misspelt"),
+        ("SIGNING_BACKEND", "nowhere.Signer"),
+    ],
+)
+def test_settings_that_are_wrong_are_wrong_at_once(setting, value, handler, caplog):
+    """A site is told at its first request, not at its first message."""
+    with override_settings(**{setting: value}):
+        given = answer("/quiet/", handler=handler)
+
+    assert given.status == 500
+    assert "ImportError" in caplog.text or "ModuleNotFoundError" in caplog.text
 
 
 @pytest.mark.parametrize("handler", [ASGIHandler, DjangoASGIHandler])

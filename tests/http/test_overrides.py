@@ -7,6 +7,7 @@ import pytest
 from django.core.handlers.asgi import ASGIHandler as DjangoASGIHandler
 from django.core.handlers.base import BaseHandler
 from django.http import FileResponse, HttpResponse
+from django.http.response import ResponseHeaders
 
 from django_asgi_bridge.asgi import Application
 from django_asgi_bridge.http.handler import ASGIHandler
@@ -175,3 +176,55 @@ async def test_response_is_marked_as_by_djangos_own_step():
     assert wire.body == b"x"
     assert responses[0]._handler_class is ASGIHandler
     assert responses[0].block_size == handler.chunk_size
+
+
+class OwnItems(HttpResponse):
+    """A response that writes its headers otherwise than it keeps them."""
+
+    def items(self):
+        """Add one."""
+        return [*super().items(), ("X-Own", b"bytes")]
+
+
+class OwnHeaders(ResponseHeaders):
+    """Headers that write their values otherwise than they keep them."""
+
+    def items(self):
+        """Shout."""
+        return [(name, value.upper()) for name, value in super().items()]
+
+
+async def own_headers(request):
+    response = HttpResponse("x")
+    response.headers = OwnHeaders(response.headers)
+    return response
+
+
+async def own_items(request):
+    return OwnItems("x")
+
+
+@pytest.mark.parametrize(
+    ("view", "header"),
+    [
+        (own_items, (b"X-Own", b"bytes")),
+        (own_headers, (b"Content-Type", b"TEXT/HTML; CHARSET=UTF-8")),
+    ],
+)
+async def test_responses_and_headers_of_ones_own_are_asked_for_their_items(
+    view, header
+):
+    """Django's handlers send what ``response.items()`` gives."""
+    with site(view) as handler:
+        wires = [await Wire().serve(handler) for _ in range(2)]
+
+    assert all(header in wire.sent[0]["headers"] for wire in wires)
+
+
+async def test_headers_that_repeat_are_made_once():
+    """A pair that passed the checks is the same object in the next response."""
+    with site(view) as handler:
+        first, second = [await Wire().serve(handler) for _ in range(2)]
+
+    (header,) = first.sent[0]["headers"]
+    assert second.sent[0]["headers"][0] is header

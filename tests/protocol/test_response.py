@@ -385,6 +385,22 @@ class TestEncodeHeaders:
         assert len(rules._PAIRS) == 32
         assert ("Vary", "a" * 257) not in rules._PAIRS
 
+    def test_remembers_plain_text_alone(self, monkeypatch):
+        """Other text may hold a request on, and white space is no part of a value."""
+        forget_values(monkeypatch)
+
+        class Text(str):
+            __slots__ = ("request",)
+
+        encoded = [
+            encode_one(Text("Vary"), "Origin"),
+            encode_one("Vary", Text("Origin")),
+            encode_one("Vary", "Origin" + " " * 256),
+        ]
+
+        assert encoded == [[(b"Vary", b"Origin")]] * 3
+        assert rules._PAIRS == {}
+
     @pytest.mark.parametrize("name", ["Location", "Set-Cookie", "ETag", "X-Own"])
     def test_remembers_no_value_that_may_be_a_secret(self, name, monkeypatch):
         forget_values(monkeypatch)

@@ -39,11 +39,11 @@ REASONS = {
     "_parses_form": "parses the form of an unsafe request that is not exempt",
     "_reads_csrf_session": "reads the session when CSRF_USE_SESSIONS is on",
     "_saves_session": "saves the session when it was modified",
-    "_stores_messages": "stores messages when some were added or shown",
+    "stores_messages": "stores messages when some were added or shown",
     "_updates_cache": "stores a response that may be cached",
     "_writes_csrf_session": "saves the token when CSRF_USE_SESSIONS is on",
     "always": "unknown code",
-    "makes_messages": "only computes",
+    "postponable": "only computes",
     "never": "only computes",
 }
 """What a question of ``http.hooks`` asks about, by the question's name."""
