@@ -12,11 +12,11 @@ Django's class makes its hooks unknown code.
 import inspect
 from collections.abc import Callable
 from functools import lru_cache
+from importlib import import_module
 from types import FunctionType, MethodType
 from typing import Any
 
 from django.http import HttpRequest
-from django.utils.module_loading import import_string
 
 from django_asgi_bridge.conf import django_settings as settings
 from django_asgi_bridge.conf import read_setting
@@ -196,16 +196,10 @@ def _has_known_session(middleware: Any) -> bool:
 
 
 def _has_known_messages(middleware: Any) -> bool:
-    storage = str(settings.MESSAGE_STORAGE)
-    if not storage.startswith("django.contrib.messages.storage."):
-        return False
-    try:
-        # Storages sign cookies. What is missing, Django says at each request.
-        import_string(storage)
-        import_string(str(settings.SIGNING_BACKEND))
-    except ImportError:
-        return False
-    return True
+    module, _, _ = str(settings.MESSAGE_STORAGE).rpartition(".")
+    return module.startswith("django.contrib.messages.storage.") and bool(
+        import_module(module)
+    )
 
 
 _KNOWN: dict[str, Blocks] = {

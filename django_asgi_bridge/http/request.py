@@ -131,12 +131,17 @@ class ASGIRequest(DjangoASGIRequest):
     @cached_property
     def _messages(self) -> Any:
         """The storage of messages, which ``http.messages`` left to who asks first."""
-        note = self.__dict__.get("_bridge_messages")
-        if note is None:
+        attributes = self.__dict__
+        note = attributes.get("_bridge_messages")
+        if note is not None:
+            attributes["_messages"] = note.storage_for(self)
+            attributes.pop("_bridge_messages", None)
+        elif "_messages" not in attributes:
             raise AttributeError(
                 f"{type(self).__name__!r} object has no attribute '_messages'"
             )
-        return note.storage_for(self)
+        # Else another thread was faster.
+        return attributes["_messages"]
 
     @cached_property
     def COOKIES(self) -> dict[str, str]:  # type: ignore[override]  # noqa: N802 - Django's name

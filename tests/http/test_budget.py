@@ -81,8 +81,8 @@ BUDGETS = {
     "async": Budget("/async/", (), 72, 88),
     "sync": Budget("/sync/", (), 131, 149),
     "async, one query": Budget("/query/", (), 143, 410),
-    "async, default middleware": Budget("/async/", DEFAULT, 96, 178),
-    "sync, default middleware": Budget("/sync/", DEFAULT, 146, 230),
+    "async, default middleware": Budget("/async/", DEFAULT, 97, 181),
+    "sync, default middleware": Budget("/sync/", DEFAULT, 147, 232),
 }
 
 

@@ -6,7 +6,9 @@ in ``test_parity``.
 
 import copy
 import functools
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,12 +17,14 @@ from asgiref.sync import sync_to_async
 from django.contrib import messages
 from django.contrib.messages import middleware as messages_middleware
 from django.contrib.messages.storage.cookie import CookieStorage
+from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIHandler as DjangoASGIHandler
 from django.core.handlers.asgi import ASGIRequest as DjangoASGIRequest
+from django.core.signing import TimestampSigner
 from django.http import HttpRequest, HttpResponse
 from django.test import override_settings
 from django.urls import path
-from django.utils.decorators import sync_only_middleware
+from django.utils.decorators import sync_and_async_middleware, sync_only_middleware
 from django.utils.deprecation import MiddlewareMixin
 
 from django_asgi_bridge.http import messages as late
@@ -70,6 +74,21 @@ def tell_on_a_twin(request: HttpRequest) -> HttpResponse:
     return HttpResponse("told")
 
 
+def on_a_strange_copy(request: HttpRequest) -> HttpResponse:
+    """Leave a message on a copy that has no cookies and no session any more."""
+    twin = copy.copy(request)
+    twin.COOKIES, twin.session = {}, {}  # type: ignore[assignment]
+    messages.success(twin, "saved")
+    return HttpResponse("told" if twin._messages.request is request else "strange")  # type: ignore[attr-defined]
+
+
+def forget(request: HttpRequest) -> HttpResponse:
+    """Leave a message, and think better of it."""
+    messages.success(request, "saved")
+    del request._messages  # type: ignore[attr-defined]
+    return HttpResponse("still there" if hasattr(request, "_messages") else "told")
+
+
 def show(request: HttpRequest) -> HttpResponse:
     """Show what was left."""
     return HttpResponse(", ".join(map(str, messages.get_messages(request))))
@@ -99,6 +118,8 @@ urlpatterns = [
         atell,
         tell_on_a_copy,
         tell_on_a_twin,
+        on_a_strange_copy,
+        forget,
         show,
         tell_if_possible,
         insist,
@@ -133,6 +154,38 @@ def again(get_response: Any) -> Any:
         return get_response(request)
 
     return middleware
+
+
+@sync_and_async_middleware
+def replaced(get_response: Any) -> Any:
+    """Go on with a request of Django's class that has the attributes of ours."""
+
+    def middleware(request: HttpRequest) -> Any:
+        twin = object.__new__(DjangoASGIRequest)
+        twin.__dict__.update(request.__dict__, META=request.META)
+        return get_response(twin)
+
+    return middleware
+
+
+class BrokenSigner:
+    """A signer that cannot be made."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        raise AttributeError("no signer")
+
+
+class OwnSigner(TimestampSigner):
+    """A signer of the site's."""
+
+
+class Eager(CookieStorage):
+    """A storage that does something for each response."""
+
+    def update(self, response: Any) -> Any:
+        """Leave a trace."""
+        response["X-Updated"] = "1"
+        return super().update(response)
 
 
 class OwnResponseHook(messages_middleware.MessageMiddleware):
@@ -198,6 +251,30 @@ class DjangosRequests(ASGIHandler):
     """A handler whose requests are Django's own, which cannot make anything late."""
 
     request_class = DjangoASGIRequest  # type: ignore[assignment]
+
+
+class PlainRequest(ASGIRequest):
+    """A request whose class says that there are messages."""
+
+    _messages: Any = None
+
+
+class SlottedRequest(ASGIRequest):
+    """A request that keeps its messages elsewhere."""
+
+    __slots__ = ("_messages",)
+
+
+class WithoutDoor(ASGIHandler):
+    """A handler of such requests."""
+
+    request_class = PlainRequest
+
+
+class WithSlot(ASGIHandler):
+    """A handler of such requests."""
+
+    request_class = SlottedRequest
 
 
 @pytest.fixture(autouse=True)
@@ -336,45 +413,61 @@ def test_a_request_that_comes_by_again_begins_anew(handler):
     assert answer("/show/", headers=cookie_of(told)).body == b"saved"
 
 
-def test_two_threads_that_ask_at_once_get_the_same_storage(made, monkeypatch):
-    """The second one waits while the first one makes it."""
-    inside, waits = threading.Event(), threading.Event()
+def test_two_threads_that_ask_at_once_get_the_same_storage(monkeypatch):
+    """Neither waits for the other while it makes one: that may be a site's own code."""
+    together = threading.Barrier(2, timeout=PATIENCE)
     original = messages_middleware.default_storage  # type: ignore[attr-defined]
 
-    def slow(request: Any) -> Any:
-        inside.set()
-        waits.wait(PATIENCE)
+    def default_storage(request: Any) -> Any:
+        together.wait()
         return original(request)
 
-    class Lock:
-        own = threading.RLock()
+    monkeypatch.setattr(messages_middleware, "default_storage", default_storage)
+    request = noted_request()
+    stores: list[Any] = []
+    threads = [
+        threading.Thread(target=lambda: stores.append(request._messages))
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
 
-        def __enter__(self) -> None:
-            if inside.is_set():
-                waits.set()
-            self.own.acquire()
+    assert stores[0] is stores[1] is request._messages
 
-        def __exit__(self, *exc: object) -> None:
-            self.own.release()
 
-    monkeypatch.setattr(messages_middleware, "default_storage", slow)
-    monkeypatch.setattr(late, "_lock", Lock())
+def test_a_thread_that_finds_the_note_gone_takes_what_is_there():
+    """It began to look before another thread put the storage there."""
+    request = noted_request()
+    storage = request._messages
+    door: Any = vars(ASGIRequest)["_messages"]
+
+    assert door.__get__(request, ASGIRequest) is storage
+
+
+def noted_request() -> Any:
+    """Return a request that the middleware has left its note on."""
     request: Any = ASGIRequest({"type": "http", "method": "GET", "path": "/"}, None)
     request.session = {}
     middleware = messages_middleware.MessageMiddleware(quiet)
     hook, _ = late.postponed(middleware.process_request, middleware.process_response)
     hook(request)
-    stores: list[Any] = []
-    first = threading.Thread(target=lambda: stores.append(request._messages))
-    second = threading.Thread(target=lambda: stores.append(request._messages))
-    first.start()
-    assert inside.wait(PATIENCE)
-    second.start()
-    first.join(PATIENCE)
-    second.join(PATIENCE)
+    return request
 
-    assert len(made) == 1
-    assert stores[0] is stores[1] is request._messages
+
+def test_a_note_keeps_no_request_alive():
+    """One that nobody asked needs no garbage collector; a copy asks for itself."""
+    request = noted_request()
+    left, kept = weakref.ref(request), copy.copy(request)
+    gc.disable()
+    try:
+        del request
+        assert left() is None
+    finally:
+        gc.enable()
+
+    assert kept._messages.request is kept
 
 
 @pytest.mark.parametrize("handler", [ASGIHandler, DjangoASGIHandler])
@@ -383,15 +476,88 @@ def test_two_threads_that_ask_at_once_get_the_same_storage(made, monkeypatch):
     [
         ("MESSAGE_STORAGE", "django.contrib.messages.storage.cookie.Misspelt"),
         ("SIGNING_BACKEND", "nowhere.Signer"),
+        ("SIGNING_BACKEND", f"{HERE}.BrokenSigner"),
+        ("SECRET_KEY", ""),
     ],
 )
 def test_settings_that_are_wrong_are_wrong_at_once(setting, value, handler, caplog):
     """A site is told at its first request, not at its first message."""
-    with override_settings(**{setting: value}):
+    with override_settings(
+        SESSION_ENGINE="django.contrib.sessions.backends.db", **{setting: value}
+    ):
         given = answer("/quiet/", handler=handler)
 
     assert given.status == 500
-    assert "ImportError" in caplog.text or "ModuleNotFoundError" in caplog.text
+    assert caplog.records[-1].exc_info[0] in {
+        AttributeError,
+        ImportError,
+        ImproperlyConfigured,
+        ModuleNotFoundError,
+    }
+
+
+def test_a_signer_of_ones_own_is_made_for_each_request(made):
+    """It may do what it likes, where it likes: that is not for us to move."""
+    with override_settings(SIGNING_BACKEND=f"{HERE}.OwnSigner"):
+        given = answer("/quiet/")
+
+    assert given.status == 200
+    assert len(made) == 1
+
+
+def test_a_storage_that_fails_does_not_look_as_if_there_was_none(monkeypatch, caplog):
+    """An AttributeError would read as ``no such middleware`` to ``hasattr``."""
+
+    def default_storage(request: Any) -> Any:
+        raise AttributeError("broken")
+
+    monkeypatch.setattr(messages_middleware, "default_storage", default_storage)
+    given = answer("/tell_if_possible/")
+
+    assert given.status == 500
+    assert "no storage of messages was made: broken" in caplog.text
+
+
+@pytest.mark.parametrize("handler", [ASGIHandler, DjangoASGIHandler])
+def test_a_storage_that_is_set_later_is_made_for_each_request(handler):
+    """Tests override the setting around a handler that was loaded before."""
+    with override_settings(MIDDLEWARE=[SESSION, MESSAGES]):
+        loaded = handler()
+        loaded.load_middleware(is_async=True)
+        with override_settings(MESSAGE_STORAGE=f"{HERE}.Eager"):
+            given: Answer = run(by_asgi(loaded, Request("/quiet/")))
+
+    assert given["X-Updated"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"), [("/on_a_strange_copy/", b"saved"), ("/forget/", b"")]
+)
+def test_odd_uses_are_as_with_djangos_handler(url, shown):
+    """The storage is that of the middleware's request, and may be deleted."""
+    for handler in (ASGIHandler, DjangoASGIHandler):
+        given = answer(url, handler=handler)
+        cookies = [value for name, value in given.headers if name == "Set-Cookie"]
+        headers = (("Cookie", cookies[0].partition(";")[0]),) if cookies else ()
+
+        assert given.body == b"told"
+        assert answer("/show/", headers=headers).body == shown
+
+
+@pytest.mark.parametrize("handler", ["WithoutDoor", "WithSlot"])
+def test_requests_that_have_messages_of_their_own_are_left_alone(handler, made):
+    """A class of the site's that declares the attribute cannot make it late."""
+    told = answer("/tell/", handler=globals()[handler])
+
+    assert answer("/show/", headers=cookie_of(told)).body == b"saved"
+    assert len(made) == 2
+
+
+def test_a_request_of_another_class_from_outside_is_left_alone():
+    """Middleware may put a request of its own in the place of ours."""
+    told = answer("/tell/", f"{HERE}.replaced", SESSION, MESSAGES)
+
+    assert answer("/show/", headers=cookie_of(told)).body == b"saved"
 
 
 @pytest.mark.parametrize("handler", [ASGIHandler, DjangoASGIHandler])
