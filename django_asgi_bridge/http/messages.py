@@ -78,9 +78,9 @@ class Note:
 def postponed(request_hook: _Hook, response_hook: _Hook) -> tuple[_Hook, _Hook]:
     """Return the hooks of a MessageMiddleware for requests that make storages late.
 
-    The same ones where a tool has wrapped one of them and wants to see the calls, and
-    where making a storage runs code that is not Django's, or fails: then it does so at
-    each request.
+    They stay as they are where a tool has wrapped one of them, since it wants to see
+    the calls; where a storage is not made by Django's code alone; and where it cannot
+    be made, so that each request tells what is wrong.
 
     Args:
         request_hook: Django's ``process_request``, with a storage of Django's.

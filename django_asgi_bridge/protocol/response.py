@@ -56,7 +56,7 @@ MAX_REMEMBERED_NAMES: Final = 128
 """Names that are remembered of each kind of HTTP; a site sends a few dozen."""
 
 MAX_REMEMBERED: Final = 32
-"""Pairs of one name that repeats that are remembered, of any case and HTTP."""
+"""Pairs that are remembered of one name, in whatever case and kind of HTTP."""
 
 MAX_REMEMBERED_LENGTH: Final = 256
 """Characters of a value that is remembered."""
