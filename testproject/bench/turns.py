@@ -1,14 +1,15 @@
 """Runs cases: their contenders in turns, each on a server that was just started."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 
 from testproject.bench.cases.case import Case, Contender
 from testproject.bench.loads.client import ClientLoad
 from testproject.bench.loads.figures import Figures, Load
 from testproject.bench.loads.wrk import Wrk
-from testproject.bench.peers import serving
+from testproject.bench.peers import Servers, serving
 from testproject.bench.processes import Failed
 from testproject.bench.resources import Resources, Unavailable
 
@@ -66,6 +67,11 @@ def run_case(
             result.errors[each.label] = f"not installed: {', '.join(missing)}"
         else:
             present.append(each)
+    for each in present if case.is_rehearsed else ():
+        tell(f"{case.name}, before the first turn: {each.label}")
+        # If it fails, its first turn tells.
+        with suppress(Failed, OSError), _serving(case, each, environment):
+            pass
     for turn in range(repeat):
         for each in _rotated(present, turn):
             turns = result.turns.setdefault(each.label, [])
@@ -75,8 +81,9 @@ def run_case(
             tell(f"{case.name}, turn {turn + 1} of {repeat}: {each.label}")
             try:
                 load = _with_cookie(each.load or case.load, resources.cookie_for(case))
-                full = environment | dict(each.environment)
-                turns.append(_measure(case, each, load, full, seconds))
+                with _serving(case, each, environment) as servers:
+                    load.warm(servers, min(_WARM_UP, seconds))
+                    turns.append(load.run(servers, seconds))
             except (Failed, OSError) as error:
                 result.errors[each.label] = str(error)
                 turns.append(None)
@@ -89,16 +96,11 @@ def _rotated(contenders: Sequence[Contender], turn: int) -> list[Contender]:
     return [*contenders[start:], *contenders[:start]]
 
 
-def _measure(
-    case: Case,
-    contender: Contender,
-    load: Load,
-    environment: dict[str, str],
-    seconds: float,
-) -> Figures:
-    with serving(contender.peer, environment, processes=case.processes) as servers:
-        load.warm(servers, min(_WARM_UP, seconds))
-        return load.run(servers, seconds)
+def _serving(
+    case: Case, contender: Contender, environment: Mapping[str, str]
+) -> AbstractContextManager[Servers]:
+    full = {**environment, **contender.environment}
+    return serving(contender.peer, full, processes=case.processes)
 
 
 def _with_cookie(load: Load, cookie: str) -> Load:

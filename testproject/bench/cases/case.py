@@ -47,6 +47,8 @@ class Case:
         signed_in: whether requests come with the cookie of a user.
         needs: ``"redis"`` and ``"file"``.
         processes: servers of each contender.
+        is_rehearsed: each contender's server is started once before the first turn:
+            that start is another, since it compiles the byte code.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Case:
     signed_in: bool = False
     needs: tuple[str, ...] = ()
     processes: int = 1
+    is_rehearsed: bool = False
 
     def __post_init__(self) -> None:
         if self.primary not in METRICS:

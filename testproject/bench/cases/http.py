@@ -258,4 +258,5 @@ def _start() -> Case:
         contenders=_all(OURS, DJANGO, BARE, STARLETTE, BOLT),
         primary="start",
         unit="starts",
+        is_rehearsed=True,
     )
