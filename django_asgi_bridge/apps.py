@@ -1,5 +1,7 @@
 """The Django app ``django_asgi_bridge``."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 

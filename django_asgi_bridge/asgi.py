@@ -1,5 +1,7 @@
 """What a project's ``asgi.py`` imports: one application for every kind of scope."""
 
+from __future__ import annotations
+
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping

@@ -1,5 +1,7 @@
 """The user of a scope; the interface is that of ``channels.auth``."""
 
+from __future__ import annotations
+
 from collections.abc import MutableMapping
 from typing import Any
 

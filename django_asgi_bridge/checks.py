@@ -1,5 +1,7 @@
 """System checks, ``django_asgi_bridge.E001`` and so on."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 from django.core import checks

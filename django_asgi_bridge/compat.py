@@ -1,5 +1,7 @@
 """Lets code that was written for Channels import this package under its name."""
 
+from __future__ import annotations
+
 import sys
 import threading
 from collections.abc import Sequence

@@ -4,6 +4,8 @@ The connection of a request belongs to its leased worker thread, so a transactio
 is a worker that is held.
 """
 
+from __future__ import annotations
+
 import asyncio
 import functools
 import threading
@@ -90,8 +92,8 @@ class atomic:  # noqa: N801 - Django's name for it
 
     async def _enter(
         self,
-        entry: "_Entry",
-        entering: "asyncio.Task[None]",
+        entry: _Entry,
+        entering: asyncio.Task[None],
         lease: Lease | None,
     ) -> None:
         """Enter wholly or not at all, even if the task is cancelled meanwhile.

@@ -1,5 +1,7 @@
 """The base of ASGI middleware; the interface is that of ``channels.middleware``."""
 
+from __future__ import annotations
+
 from collections.abc import Awaitable
 from typing import Any
 

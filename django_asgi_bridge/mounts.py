@@ -10,6 +10,8 @@ This room never looks inside a guest's messages.
 Specification: ASGI HTTP and WebSocket message format 2.5, ``root_path``; PEP 3333.
 """
 
+from __future__ import annotations
+
 import functools
 import inspect
 from collections.abc import Callable, Mapping

@@ -1,5 +1,7 @@
 """Cookies and Django sessions for scopes; the interface is ``channels.sessions``'s."""
 
+from __future__ import annotations
+
 import datetime
 import time
 from collections.abc import Awaitable, Mapping, MutableMapping

@@ -1,5 +1,7 @@
 """Runs consumers for channels that no client is behind; see ``runworker``."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import logging
@@ -119,7 +121,7 @@ class Worker:
 
     def get_or_create_application_instance(
         self, scope_id: str, scope: Scope
-    ) -> "asyncio.Queue[Message]":
+    ) -> asyncio.Queue[Message]:
         """Return the queue that feeds the consumer of a channel."""
         details = self.application_instances.get(scope_id)
         if details is None or details["future"].done():
@@ -160,7 +162,7 @@ class Worker:
         )
 
     def _start(
-        self, scope_id: str, scope: Scope, queue: "asyncio.Queue[Message]"
+        self, scope_id: str, scope: Scope, queue: asyncio.Queue[Message]
     ) -> dict[str, Any]:
         turn = self._turns.get(scope_id)
 
@@ -181,7 +183,7 @@ class Worker:
         return details
 
     def _ended(
-        self, scope_id: str, details: dict[str, Any], future: "asyncio.Future[Any]"
+        self, scope_id: str, details: dict[str, Any], future: asyncio.Future[Any]
     ) -> None:
         if self.application_instances.get(scope_id) is details:
             del self.application_instances[scope_id]

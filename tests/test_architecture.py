@@ -89,7 +89,6 @@ UNDECLARED: dict[str, set[str]] = {
     "http.look": {"MAX_REMEMBERED"},
     "http.marks": {"Policy", "View"},
     "management.commands._explanation": {"LOOP", "WORKER"},
-    "protocol.request": {"MAX_LENGTH_DIGITS", "MAX_SHOWN"},
     "protocol.response": {
         "MAX_FIELD_BYTES",
         "MAX_LENGTH_DIGITS",

@@ -4,6 +4,8 @@ The interface is that of ``channels.consumer``; the loop underneath is this
 package's own.
 """
 
+from __future__ import annotations
+
 from django_asgi_bridge.consumer.base import AsyncConsumer, SyncConsumer
 from django_asgi_bridge.consumer.names import get_handler_name
 

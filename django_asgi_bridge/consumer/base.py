@@ -1,5 +1,7 @@
 """The two base classes of all consumers."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
 from functools import cached_property

@@ -1,5 +1,7 @@
 """Handlers of one connection that run beside each other: ``concurrency`` above 1."""
 
+from __future__ import annotations
+
 import asyncio
 import contextvars
 from collections.abc import Hashable

@@ -4,6 +4,8 @@ With a layer of somebody else's there is one task that asks it. A layer of this
 package puts its events into the inbox itself.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import functools

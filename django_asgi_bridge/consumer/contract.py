@@ -1,5 +1,7 @@
 """What the loop asks of a consumer."""
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, ClassVar, Protocol
 

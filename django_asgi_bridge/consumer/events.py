@@ -1,5 +1,7 @@
 """Which events of a channel layer may reach a consumer's handlers."""
 
+from __future__ import annotations
+
 import inspect
 import logging
 from collections.abc import Mapping

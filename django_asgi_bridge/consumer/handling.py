@@ -3,6 +3,8 @@
 No task is made, no thread used and no setting read for a message.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextvars
 import logging

@@ -10,6 +10,8 @@ there is a second task:
   events, until the client says something.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import contextvars
@@ -274,10 +276,8 @@ class HandlerLoop:
 
     def _steps(self) -> Coroutine[Any, Any, None]:
         """Return what handles the message that was handed on, or what waits."""
-        message = self._message
-        if message is not None:
-            self._message = None
-        else:
+        message, self._message = self._message, None
+        if message is None:
             message, self._event = self._event, None
         if message is None or self._inbox.has_news:
             return self.handling.handle_waiting(self._worker, message)
@@ -382,7 +382,7 @@ class HandlerLoop:
         self._is_fetched = False
         return self._task.uncancel() <= self._cancels
 
-    async def _wait_for_aside(self, aside: "asyncio.Task[None]") -> None:
+    async def _wait_for_aside(self, aside: asyncio.Task[None]) -> None:
         try:
             await asyncio.wait([aside])
         except asyncio.CancelledError:
@@ -393,8 +393,7 @@ class HandlerLoop:
         """Cancel the handler that runs aside, as the server has the own task."""
         while (aside := self._aside) is not None and not aside.done():
             aside.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                # A second time, too.
+            with contextlib.suppress(asyncio.CancelledError):  # a second time, too
                 await asyncio.wait([aside])
         if self._error is not None and not self._is_left:
             raise self._error

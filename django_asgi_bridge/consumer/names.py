@@ -1,5 +1,7 @@
 """From the type of an event to the name of the method that handles it."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 

@@ -5,6 +5,8 @@ once one does, a task of the reader's, which ends when the consumer is quick aga
 A ``receive()`` that may have taken a message is never cancelled before the end.
 """
 
+from __future__ import annotations
+
 import asyncio
 
 from django_asgi_bridge.sockets import Inbox

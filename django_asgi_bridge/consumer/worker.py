@@ -1,5 +1,7 @@
 """The worker thread of a consumer's handlers: leased for one, back after it."""
 
+from __future__ import annotations
+
 import asyncio
 from asyncio import _get_running_loop
 from collections.abc import Awaitable, Callable

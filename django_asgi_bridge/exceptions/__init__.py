@@ -23,6 +23,8 @@ errors: a consumer raises them to say how its connection goes on.
 Those of WebSockets and channel layers are loaded by the first who asks for one.
 """
 
+from __future__ import annotations
+
 from importlib import import_module
 from typing import TYPE_CHECKING
 

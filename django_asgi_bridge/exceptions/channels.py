@@ -1,5 +1,7 @@
 """Errors of WebSockets, consumers and channel layers; see the package."""
 
+from __future__ import annotations
+
 from django_asgi_bridge.exceptions import BridgeError
 
 __all__ = (

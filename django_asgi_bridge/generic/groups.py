@@ -1,5 +1,7 @@
 """The groups that a consumer's class names: joined, and left once."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from django_asgi_bridge.exceptions import InvalidChannelLayerError

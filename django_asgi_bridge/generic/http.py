@@ -4,6 +4,8 @@ A Django view is the better choice for nearly everything; this is for sites that
 have such consumers.
 """
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 

@@ -1,5 +1,7 @@
 """What the sync and the async consumers decide alike: events made of arguments."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus

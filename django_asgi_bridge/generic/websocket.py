@@ -4,6 +4,8 @@ The interface is that of ``channels.generic.websocket``. What the four classes
 decide stands in ``rules``; here are the shells, with and without ``await``.
 """
 
+from __future__ import annotations
+
 import json
 import logging
 from collections.abc import Coroutine, Iterable

@@ -4,6 +4,8 @@ What not every site needs is loaded by the first who asks for it: mostly the mod
 of a view, which the URLconf imports.
 """
 
+from __future__ import annotations
+
 from importlib import import_module
 from typing import TYPE_CHECKING
 

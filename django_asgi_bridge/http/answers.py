@@ -1,5 +1,7 @@
 """Responses that the handler makes by itself: refusals, overload, replacements."""
 
+from __future__ import annotations
+
 import logging
 
 from django.http import HttpResponse

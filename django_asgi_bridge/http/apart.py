@@ -1,5 +1,7 @@
 """A request without a server: somebody called ``get_response_async`` directly."""
 
+from __future__ import annotations
+
 import asyncio
 import contextvars
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ("answer_apart",)
 
 
-async def answer_apart(handler: "Responder", request: Request) -> Response:
+async def answer_apart(handler: Responder, request: Request) -> Response:
     """Run middleware and view for a request that came by no ASGI events."""
     exchange = Exchange(
         getattr(request, "scope", {}),
@@ -32,9 +34,7 @@ async def answer_apart(handler: "Responder", request: Request) -> Response:
     return await drive(contextvars.copy_context(), _answer(handler, request, exchange))
 
 
-async def _answer(
-    handler: "Responder", request: Request, exchange: Exchange
-) -> Response:
+async def _answer(handler: Responder, request: Request, exchange: Exchange) -> Response:
     exchange.task, exchange.lease.owner = asyncio.current_task(), exchange
     exchange.lease.enter()
     exchange.see(look_at(request.path_info, None, "cancel"))

@@ -4,6 +4,8 @@ Whether the body is left unread, pulled by the view, or complete first, depends 
 the view that the early look found and on the middleware that runs before it.
 """
 
+from __future__ import annotations
+
 import asyncio
 import io
 import logging
@@ -31,7 +33,7 @@ logger = logging.getLogger("django_asgi_bridge.http")
 
 
 def open_exchange(
-    handler: "Receiver", scope: Scope, receive: Receive, send: Send
+    handler: Receiver, scope: Scope, receive: Receive, send: Send
 ) -> Exchange:
     """Check the scope of a request and have an early look at the URL."""
     config = get_config()
@@ -55,7 +57,7 @@ def open_exchange(
     return exchange
 
 
-async def open_body(handler: "Receiver", exchange: Exchange, is_read_here: bool) -> Any:
+async def open_body(handler: Receiver, exchange: Exchange, is_read_here: bool) -> Any:
     """Return a file to read the body from; None when there is no request.
 
     Args:
@@ -111,7 +113,7 @@ def _refusal_of(error: Exception) -> Refusal:
     return Refusal(507, str(error))
 
 
-async def _receive_rest(handler: "Receiver", exchange: Exchange, first: bytes) -> Any:
+async def _receive_rest(handler: Receiver, exchange: Exchange, first: bytes) -> Any:
     body = exchange.body = http.body.IncomingBody(exchange, first)
     if not (handler.reads_lazily() and exchange.is_sync_view):
         await body.buffer(buffer_limit(exchange.scope))

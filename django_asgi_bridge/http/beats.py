@@ -1,5 +1,7 @@
 """Heartbeats: what a stream sends when it has sent nothing else for a while."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Awaitable, Callable
 from time import monotonic
@@ -125,7 +127,7 @@ class Pulse:
     async def _send_beat(self, chunk: bytes) -> None:
         await self._send(chunk)
 
-    def _on_sent(self, sending: "asyncio.Task[None]") -> None:
+    def _on_sent(self, sending: asyncio.Task[None]) -> None:
         self.sending = None
         if not sending.cancelled():
             self.failure = sending.exception()

@@ -9,6 +9,8 @@ it. Buffering keeps small bodies in memory and spools large ones to
 Specification: ASGI HTTP 2.5, "Request - receive event".
 """
 
+from __future__ import annotations
+
 import asyncio
 import io
 import sys

@@ -4,6 +4,8 @@ They are contracts for the type checker: with them a room can be read without th
 handler, and imports go one way.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from threading import Semaphore
 from typing import Any, Protocol

@@ -1,5 +1,7 @@
 """What is sent besides a response: an error page in its place, trailers after it."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 from django.http import HttpResponse
@@ -31,7 +33,7 @@ def is_replaceable(exchange: Exchange, error: Exception) -> bool:
     )
 
 
-async def replace(handler: "Responder", exchange: Exchange, error: Exception) -> None:
+async def replace(handler: Responder, exchange: Exchange, error: Exception) -> None:
     """Send everything of an error page but its last event.
 
     Args:
@@ -59,7 +61,7 @@ async def send_trailers(exchange: Exchange) -> None:
 
 
 async def _replacement(
-    handler: "Responder", exchange: Exchange, error: Exception
+    handler: Responder, exchange: Exchange, error: Exception
 ) -> Response:
     """Return an error response for one that cannot be sent."""
     request = exchange.request

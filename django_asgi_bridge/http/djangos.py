@@ -5,6 +5,8 @@ A handler needs their private parts (``_resource_closers``, ``_handler_class``,
 they are ``Any``; the public doors have Django's own types.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, TypeAlias
 

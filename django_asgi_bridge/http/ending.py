@@ -4,6 +4,8 @@ A request that needs nobody to wait ends on the event loop at once. Any other en
 on its worker, in one trip, which is made even if the request was cancelled.
 """
 
+from __future__ import annotations
+
 import inspect
 import logging
 from collections.abc import Callable

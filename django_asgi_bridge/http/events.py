@@ -3,6 +3,8 @@
 Specification: WHATWG HTML Living Standard, section "Server-sent events".
 """
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Mapping

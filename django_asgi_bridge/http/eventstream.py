@@ -6,6 +6,8 @@ request's worker, and the handler beats while it is silent: see ``pulling``.
 Specification: WHATWG HTML Living Standard, section "Server-sent events".
 """
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import (
     AsyncGenerator,

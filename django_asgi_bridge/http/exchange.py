@@ -5,6 +5,8 @@ on a worker, what the early look at the URL found, whether the client is still
 there.
 """
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from threading import Semaphore

@@ -8,6 +8,8 @@ Specification: ASGI HTTP 2.5; extensions ``http.response.early_hint``,
 ``http.response.push``, ``http.response.trailers`` and ``tls``.
 """
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from types import SimpleNamespace
@@ -94,7 +96,7 @@ async def aform(request: HttpRequest) -> QueryDict:
     return form
 
 
-def stream(request: HttpRequest) -> "BodyStream":
+def stream(request: HttpRequest) -> BodyStream:
     """Iterate over the body; with ``@streams_body`` as it arrives.
 
     Not limited by ``DATA_UPLOAD_MAX_MEMORY_SIZE``: nothing is kept. The iterator

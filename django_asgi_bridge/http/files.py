@@ -8,6 +8,8 @@ Specification: RFC 9110 section 14 (ranges) and 13.1.5 (If-Range); ASGI extensio
 "Path Send" and "Zero Copy Send".
 """
 
+from __future__ import annotations
+
 import os
 import stat
 from pathlib import Path

@@ -9,6 +9,8 @@ It never raises for what a client sent, and opens no thread by itself.
 Specification: ASGI HTTP 2.5.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextvars
 import logging
@@ -98,7 +100,7 @@ class ASGIHandler(DjangoASGIHandler):
         return self.plan.last_async < 0
 
     @cached_property
-    def _shielded(self) -> "set[asyncio.Task[None]]":
+    def _shielded(self) -> set[asyncio.Task[None]]:
         return set()
 
     # Loading.
@@ -121,8 +123,7 @@ class ASGIHandler(DjangoASGIHandler):
     ) -> Any:
         """Give each middleware a link of the plan in place of the adapted chain.
 
-        Django calls this with ``method_is_async`` for the chain, from the view
-        outwards, and without it for the hooks.
+        Django gives ``method_is_async`` for the chain, outwards from the view, alone.
         """
         adapted = super().adapt_method_mode(
             is_async, method, method_is_async, debug, name

@@ -9,6 +9,8 @@ monitoring tools wrap classes and methods. A subclass that replaces anything of
 Django's class makes its hooks unknown code.
 """
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Callable
 from functools import lru_cache

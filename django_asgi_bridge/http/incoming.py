@@ -3,6 +3,8 @@
 A body that does not come in one event is the subject of ``body``.
 """
 
+from __future__ import annotations
+
 import asyncio
 import logging
 from collections.abc import Mapping

@@ -1,5 +1,7 @@
 """The items of a streamed response, and how they become bytes."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

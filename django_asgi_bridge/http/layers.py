@@ -5,6 +5,8 @@ what they expect. ``LayerRecorder`` sits where Django adapts one middleware to t
 next and takes the instances down.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 

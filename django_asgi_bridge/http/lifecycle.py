@@ -6,6 +6,8 @@ is taken and given back. Receivers of others get their trip: all sync ones
 together, on the request's worker.
 """
 
+from __future__ import annotations
+
 import asyncio
 import inspect
 import logging

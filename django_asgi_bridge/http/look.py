@@ -11,6 +11,8 @@ while the site runs are noticed; whoever puts one in the place of another calls
 ``clear_url_caches()``, as for ``reverse()``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any

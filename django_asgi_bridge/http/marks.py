@@ -4,6 +4,8 @@ They set an attribute and return the view as it is; ``functools.wraps`` and
 ``View.as_view()`` carry it along.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Literal, TypeVar

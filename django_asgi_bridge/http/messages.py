@@ -6,6 +6,8 @@ mostly never look at it: here the middleware leaves a note, by which
 ``ASGIRequest._messages`` makes the storage for the first who asks.
 """
 
+from __future__ import annotations
+
 import inspect
 import threading
 import weakref

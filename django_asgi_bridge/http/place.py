@@ -3,6 +3,8 @@
 Both live in the request's context, for ``reverse()`` and ``get_urlconf()``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 

@@ -8,6 +8,8 @@ async view, hooks that only compute run inline and blocking neighbours share a
 trip.
 """
 
+from __future__ import annotations
+
 import contextvars
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -41,7 +43,7 @@ class Plan:
         handler: whose ``resolve_request``, ``make_view_atomic`` and so on are used.
     """
 
-    def __init__(self, handler: "Dispatcher") -> None:
+    def __init__(self, handler: Dispatcher) -> None:
         self.handler = handler
         self.set_layers(())
 

@@ -4,6 +4,8 @@ One trip takes several items. What is made leaves soon, even while the iterator 
 with its next item, and an event stream beats while it is silent.
 """
 
+from __future__ import annotations
+
 import asyncio
 import math
 from collections import deque

@@ -4,6 +4,8 @@ Django's own receivers look after the database connections and caches; what they
 is known. All others are unknown code.
 """
 
+from __future__ import annotations
+
 import weakref
 from collections.abc import Callable
 from functools import lru_cache

@@ -3,6 +3,8 @@
 Specification: ASGI HTTP 2.5, "HTTP connection scope"; RFC 9110 section 5.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -256,7 +258,7 @@ class ASGIRequest(DjangoASGIRequest):
         """Parse the form off the event loop; see ``http.aform``."""
         return await http.aform(self)
 
-    def stream(self) -> "BodyStream":
+    def stream(self) -> BodyStream:
         """Iterate over the body as it arrives; see ``http.stream``."""
         return http.stream(self)
 
@@ -282,7 +284,7 @@ class ASGIRequest(DjangoASGIRequest):
         return http.state(self)
 
     @property
-    def tls(self) -> "http.TLS | None":
+    def tls(self) -> http.TLS | None:
         """The connection's TLS information, if the server tells; see ``http.tls``."""
         return http.tls(self)
 

@@ -8,6 +8,8 @@ request from within that call.
 Specification: ASGI HTTP 2.5, "Response Start", "Response Body"; RFC 9110.
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -32,7 +34,7 @@ logger = logging.getLogger("django_asgi_bridge.http")
 
 
 async def send_response(
-    handler: "Chunker", exchange: Exchange, response: Response
+    handler: Chunker, exchange: Exchange, response: Response
 ) -> None:
     """Send everything of ``response`` but its last event.
 
@@ -77,7 +79,7 @@ async def send_response(
 
 
 async def _send_streaming(
-    handler: "Chunker", exchange: Exchange, response: Response
+    handler: Chunker, exchange: Exchange, response: Response
 ) -> None:
     request = exchange.request
     sends_body = has_body(request and request.method, response.status_code)

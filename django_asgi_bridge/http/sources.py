@@ -10,6 +10,8 @@ iterates over the response, he asks the task for one event at a time, and waits 
 the answer or for the heartbeat, whichever comes first.
 """
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from time import monotonic
@@ -35,7 +37,7 @@ class SyncEvents:
         self._iterator = iter(source)
         self._prologue = prologue
 
-    def __iter__(self) -> "SyncEvents":
+    def __iter__(self) -> SyncEvents:
         return self
 
     def __next__(self) -> bytes:
@@ -117,7 +119,7 @@ class AsyncEvents:
         if not self._is_closed and not task.cancelled():
             task.result()
 
-    def __aiter__(self) -> "AsyncEvents":
+    def __aiter__(self) -> AsyncEvents:
         return self
 
     async def __anext__(self) -> bytes:
@@ -256,7 +258,7 @@ class AsyncEvents:
             _wake(self._listener)
 
 
-def _wake(waiter: "asyncio.Future[None] | None") -> None:
+def _wake(waiter: asyncio.Future[None] | None) -> None:
     if waiter is not None and not waiter.done():
         waiter.set_result(None)
 

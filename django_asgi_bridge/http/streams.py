@@ -4,6 +4,8 @@ A sync iterator runs on the request's worker: see ``pulling``. An async one runs
 the request's own task, and is closed there; that of an event stream in its source's.
 """
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from time import monotonic
@@ -28,7 +30,7 @@ __all__ = ("close_unread", "send_stream", "take_place")
 
 
 async def send_stream(
-    handler: "Chunker",
+    handler: Chunker,
     exchange: Exchange,
     response: Response,
     declared: int | None,
@@ -74,7 +76,7 @@ async def send_stream(
         guard.finish()
 
 
-def take_place(handler: "Chunker", exchange: Exchange) -> None:
+def take_place(handler: Chunker, exchange: Exchange) -> None:
     """Count a response with a sync iterator; its place goes back with the request.
 
     Raises:
@@ -157,7 +159,7 @@ async def _aclose_all(*iterators: Any) -> None:
                 pass
 
 
-async def _pass_on_chunks(handler: "Chunker", exchange: Exchange, part: bytes) -> None:
+async def _pass_on_chunks(handler: Chunker, exchange: Exchange, part: bytes) -> None:
     for chunk, _ in handler.chunk_bytes(part):
         await exchange.pass_on(
             {"type": "http.response.body", "body": chunk, "more_body": True}, True

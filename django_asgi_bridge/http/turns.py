@@ -4,6 +4,8 @@ Nor may the server ever have to wait: others on the loop would stand still, the 
 for the client that leaves too.
 """
 
+from __future__ import annotations
+
 import asyncio
 import threading
 from time import monotonic

@@ -4,6 +4,8 @@ Resolve, view hooks, the view, exception hooks, template hooks and rendering; on
 for a worker and once for the event loop. What both decide stands in one place.
 """
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -35,7 +37,7 @@ class ViewStep:
         instances: the middleware, from the outermost inwards.
     """
 
-    def __init__(self, handler: "Dispatcher", instances: Sequence[Any]) -> None:
+    def __init__(self, handler: Dispatcher, instances: Sequence[Any]) -> None:
         self.handler = handler
         self.view_hooks = tuple(map(ViewHook, _methods(instances, "process_view")))
         self._numbered_hooks = tuple(

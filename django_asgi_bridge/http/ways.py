@@ -4,6 +4,8 @@ Compiled when the middleware is loaded, so that a request only walks over the ho
 that there are. The two walks here never wait: they end where something may block.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 

@@ -4,6 +4,8 @@
 ``redis``.
 """
 
+from __future__ import annotations
+
 import importlib
 from typing import Any
 

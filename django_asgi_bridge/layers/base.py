@@ -4,6 +4,8 @@ Specification: ASGI channel layer specification. Names, texts and results are th
 of the Channels project, for layers and tests that were written for it.
 """
 
+from __future__ import annotations
+
 import fnmatch
 import re
 import warnings

@@ -1,5 +1,7 @@
 """Frames for the clients of a group, past all handlers, on any layer."""
 
+from __future__ import annotations
+
 import enum
 from json import dumps
 from typing import Any, Final

@@ -3,6 +3,8 @@
 It is no layer of the project's: ``get_channel_layer()`` never returns it.
 """
 
+from __future__ import annotations
+
 import threading
 
 from django_asgi_bridge.layers.memory import InMemoryChannelLayer

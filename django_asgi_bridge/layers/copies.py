@@ -4,6 +4,8 @@ Containers are copied by type, immutable values are shared, anything else goes
 through ``copy.deepcopy``.
 """
 
+from __future__ import annotations
+
 import copy
 import datetime
 import decimal

@@ -1,5 +1,7 @@
 """What a log says of messages that a layer dropped, or had better not be given."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable
 from typing import Any, Final

@@ -1,5 +1,7 @@
 """Channel layers by their aliases in ``CHANNEL_LAYERS``, each made at first use."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Mapping
 from typing import Any

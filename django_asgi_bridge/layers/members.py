@@ -3,6 +3,8 @@
 Nothing here locks: the layer does.
 """
 
+from __future__ import annotations
+
 import asyncio
 from collections import OrderedDict
 from collections.abc import Collection

@@ -5,6 +5,8 @@ when its call returns, from whatever thread and loop. A lock is held only for st
 that never wait and never run a caller's code.
 """
 
+from __future__ import annotations
+
 import os
 import re
 import string

@@ -3,6 +3,8 @@
 Nothing here locks: the layer does. Waiters may belong to several event loops.
 """
 
+from __future__ import annotations
+
 import asyncio
 from collections import deque
 from typing import Any
@@ -18,7 +20,7 @@ class StoredMessage:
     def __init__(
         self,
         number: int,
-        queue: "ChannelQueue",
+        queue: ChannelQueue,
         deadline: float,
         message: dict[str, Any],
     ) -> None:

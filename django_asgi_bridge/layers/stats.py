@@ -1,5 +1,7 @@
 """What became of the messages that a layer was given."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 __all__ = ("LayerStats",)

@@ -3,6 +3,8 @@
 Nothing here locks: the layer does, around each call.
 """
 
+from __future__ import annotations
+
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any

@@ -18,6 +18,8 @@ This room reads no setting and starts nothing at import.
 Specification: ASGI lifespan protocol 2.0.
 """
 
+from __future__ import annotations
+
 from django_asgi_bridge.lifespan.application import Lifespan
 from django_asgi_bridge.lifespan.hooks import (
     AppHooks,

@@ -3,6 +3,8 @@
 Specification: ASGI lifespan protocol 2.0.
 """
 
+from __future__ import annotations
+
 import asyncio
 import threading
 import weakref
@@ -177,7 +179,7 @@ class Lifespan:
         kept = {key: value for key, value in brought.items() if key not in run.state}
         return {**run.guest_states.get(id(guest), {}), **kept}
 
-    def _begin(self, loop: asyncio.AbstractEventLoop) -> "Run":
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> Run:
         run_class = _load_run()
         with self._lock:
             for known in [known for known in self._runs if known.is_closed()]:
@@ -187,7 +189,7 @@ class Lifespan:
             )
         return run
 
-    def _current_run(self) -> "Run | None":
+    def _current_run(self) -> Run | None:
         """This loop's run, else the server's, whose loop may be another."""
         run = self._runs.get(asyncio.get_running_loop())
         if run is None and self._served:
@@ -195,7 +197,7 @@ class Lifespan:
         return run
 
 
-def _load_run() -> "type[Run]":
+def _load_run() -> type[Run]:
     # Most sites have no hooks and do not pay for this room.
     from django_asgi_bridge.lifespan.run import Run  # noqa: PLC0415
 

@@ -1,5 +1,7 @@
 """Guests: the lifespan of a mounted ASGI application, whose server we are."""
 
+from __future__ import annotations
+
 import asyncio
 import logging
 from contextlib import AbstractAsyncContextManager

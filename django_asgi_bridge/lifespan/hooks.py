@@ -1,5 +1,7 @@
 """Hooks: what they are, and where they are declared."""
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager

@@ -1,5 +1,7 @@
 """How any kind of hook is entered and left."""
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager

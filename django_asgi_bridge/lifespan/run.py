@@ -3,6 +3,8 @@
 Specification: ASGI lifespan protocol 2.0.
 """
 
+from __future__ import annotations
+
 import asyncio
 import atexit
 import contextvars

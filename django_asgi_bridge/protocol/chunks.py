@@ -5,6 +5,8 @@ would be shorter code, and would copy each byte three times: when it comes, and 
 when it is taken out at the front.
 """
 
+from __future__ import annotations
+
 from collections import deque
 
 __all__ = ("Chunks",)

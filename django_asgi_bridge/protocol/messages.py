@@ -4,6 +4,8 @@ Specification: ASGI, "Extra Coroutines and Message Formats"; WebSocket message
 format 2.5, "Send".
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from typing import Any, Final

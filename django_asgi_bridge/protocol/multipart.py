@@ -4,6 +4,8 @@ Specification: RFC 2046 section 5.1.1: preamble and epilogue are to be ignored. 
 have no use in forms, and a parser reads through all of them.
 """
 
+from __future__ import annotations
+
 from enum import Enum
 
 __all__ = ("FormEdges",)

@@ -3,6 +3,8 @@
 Specification: ASGI channel layer specification, "Channel Names" and "Groups".
 """
 
+from __future__ import annotations
+
 import hashlib
 import re
 from typing import Final

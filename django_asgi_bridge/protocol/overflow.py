@@ -3,6 +3,8 @@
 These are rules alone: nothing here waits, and nothing is lost without being counted.
 """
 
+from __future__ import annotations
+
 import enum
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar

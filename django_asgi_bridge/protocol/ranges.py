@@ -5,6 +5,8 @@ Several ranges in one header are answered with the whole file.
 Specification: RFC 9110 section 14.
 """
 
+from __future__ import annotations
+
 import enum
 import re
 from typing import Final

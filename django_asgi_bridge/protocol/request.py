@@ -5,11 +5,13 @@ Specification: ASGI HTTP message format 2.5, "HTTP connection scope"; RFC 9110
 (HTTP semantics); RFC 9112 (HTTP/1.1 framing).
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from django_asgi_bridge.protocol.response import TOKEN
+from django_asgi_bridge.protocol.response import MAX_LENGTH_DIGITS, TOKEN, cut
 
 __all__ = (
     "HAS_LENGTH",
@@ -26,12 +28,6 @@ __all__ = (
 
 HAS_LENGTH: Final = 1
 """Bit of ``read_head``: the request announced the length of its body."""
-
-MAX_LENGTH_DIGITS: Final = 18
-"""Digits of a Content-Length: 10**18 bytes is an exabyte, and fits 64 bits."""
-
-MAX_SHOWN: Final = 80
-"""Characters of a client's value that a refusal repeats."""
 
 _COMMON_NAMES: Final = (
     "accept accept-charset accept-encoding accept-language"
@@ -232,19 +228,19 @@ def _check_target(scope: Mapping[str, Any]) -> Refusal | None:
     if not isinstance(method, str) or not isinstance(path, str):
         raise _malformed("path" if isinstance(method, str) else "method", "str", scope)
     if method not in _METHODS and not _is_token(method):
-        return Refusal(400, f"method {_cut(method)} is not a token (RFC 9110 9.1)")
+        return Refusal(400, f"method {cut(method)} is not a token (RFC 9110 9.1)")
     if not path.startswith("/") and not (path == "*" and method.upper() == "OPTIONS"):
-        return Refusal(400, f"path {_cut(path)} does not start with '/'")
+        return Refusal(400, f"path {cut(path)} does not start with '/'")
     if "\x00" in path:
-        return Refusal(400, f"path {_cut(path)} contains a NUL character")
+        return Refusal(400, f"path {cut(path)} contains a NUL character")
     if not path.isascii() and not _is_encodable(path):
-        return Refusal(400, f"path {_cut(path)} contains a lone surrogate")
+        return Refusal(400, f"path {cut(path)} contains a lone surrogate")
     raw_path = scope.get("raw_path")
     if raw_path and raw_path.translate(_WITHOUT_SPACE) != raw_path:
-        return Refusal(400, f"target {_cut(raw_path)} has a raw control character")
+        return Refusal(400, f"target {cut(raw_path)} has a raw control character")
     scheme = scope.get("scheme") or "http"
     if scheme not in _SCHEMES and str(scheme).lower() not in _SCHEMES:
-        return Refusal(400, f"scheme {_cut(str(scheme))} is not 'http' or 'https'")
+        return Refusal(400, f"scheme {cut(str(scheme))} is not 'http' or 'https'")
     if not isinstance(scope.get("query_string") or b"", _TEXTS):
         raise _malformed("query_string", "bytes or str", scope)
     return None
@@ -278,7 +274,7 @@ def _check_raw_path(scope: Mapping[str, Any]) -> Refusal | None:
     if found is None:
         return None
     return Refusal(
-        400, f"raw path {_cut(raw_path)} contains {_cut(found[0])} (STRICT_PATHS)"
+        400, f"raw path {cut(raw_path)} contains {cut(found[0])} (STRICT_PATHS)"
     )
 
 
@@ -302,14 +298,14 @@ def _check_headers(
         if not bit:
             continue
         if seen & bit:
-            return Refusal(400, f"header {_cut(name)} came twice, expected once")
+            return Refusal(400, f"header {cut(name)} came twice, expected once")
         seen |= bit
         # bytes.isdigit() knows ASCII digits only and is false for b"".
         if bit == HAS_LENGTH and not (
             value.isdigit() and len(value) <= MAX_LENGTH_DIGITS
         ):
             return Refusal(
-                400, f"Content-Length {_cut(value)} is not 1 to 18 decimal digits"
+                400, f"Content-Length {cut(value)} is not 1 to 18 decimal digits"
             )
     if size > max_header_bytes:
         return Refusal(
@@ -331,14 +327,8 @@ def _control_refusal(headers: Iterable[tuple[bytes, bytes]]) -> Refusal:
         for position, byte in enumerate(value):
             if byte in _CONTROLS:
                 where = f"0x{byte:02x} at position {position}"
-                return Refusal(400, f"value of header {_cut(name)} has byte {where}")
+                return Refusal(400, f"value of header {cut(name)} has byte {where}")
     raise ValueError("no header value contains a control byte")
-
-
-def _cut(value: bytes | str) -> str:
-    """Return a value's repr, at most ``MAX_SHOWN`` characters of it."""
-    shown = repr(value[:MAX_SHOWN])
-    return shown if len(shown) <= MAX_SHOWN else shown[: MAX_SHOWN - 3] + "..."
 
 
 def split_path(path: str, root_path: str) -> tuple[str, str]:

@@ -5,6 +5,8 @@ Specification: ASGI HTTP message format 2.5, "Response Start" to "Response Body"
 with its extensions; RFC 9110 5.5, 5.6.2, 6.4.1, 7.6.1, 8.6.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from typing import Final, Literal, NoReturn, TypeAlias
 
@@ -18,6 +20,7 @@ __all__ = (
     "Headers",
     "ResponseState",
     "check_status",
+    "cut",
     "encode_headers",
     "has_body",
     "state_after",
@@ -62,10 +65,7 @@ MAX_REMEMBERED_LENGTH: Final = 256
 """Characters of a value that is remembered."""
 
 # What is special about a name; every other name is 0.
-_LENGTH: Final = 1
-_CONNECTION: Final = 2
-_OF_THE_HOP: Final = 3
-_REPEATS: Final = 4
+_LENGTH, _CONNECTION, _OF_THE_HOP, _REPEATS = 1, 2, 3, 4
 
 _KINDS: Final = {
     b"content-length": _LENGTH,
@@ -181,7 +181,7 @@ def _encode_name(name: str | bytes, *, lower: bool) -> _Name:
     encoded = name.encode("ascii", "replace") if isinstance(name, str) else name
     if not encoded or encoded.translate(None, TOKEN):
         raise BadResponse(
-            f"response header name {_cut(name)} is not valid:"
+            f"response header name {cut(name)} is not valid:"
             " use one or more of A-Z a-z 0-9 ! # $ % & ' * + - . ^ _ ` | ~"
         )
     lowered = encoded.lower()
@@ -237,10 +237,10 @@ def _refuse(
     name: bytes, value: str | bytes, wrong: str, cause: Exception | None = None
 ) -> NoReturn:
     """Raise BadResponse for a value; of a cookie only the name is repeated."""
-    shown = _cut(value)
+    shown = cut(value)
     if name.lower() == b"set-cookie":
         text = value if isinstance(value, str) else value.decode("latin-1")
-        shown = _cut(text.partition("=")[0] + "=...")
+        shown = cut(text.partition("=")[0] + "=...")
     raise BadResponse(
         f"response header {name.decode('ascii')!r} has the value {shown}: {wrong}"
     ) from cause
@@ -259,7 +259,7 @@ def _read_length(value: str | bytes, earlier: int | None) -> tuple[bytes, int]:
     return field, int(field)
 
 
-def _cut(value: str | bytes) -> str:
+def cut(value: str | bytes) -> str:
     """Return a value's repr, at most ``MAX_SHOWN`` characters of it."""
     shown = repr(value[:MAX_SHOWN])
     return shown if len(shown) <= MAX_SHOWN else shown[: MAX_SHOWN - 3] + "..."
@@ -344,7 +344,7 @@ _ZERO: Final = "http.response.zerocopysend"
 _FILE: Final = "http.response.pathsend"  # the whole body
 _TRAILERS: Final = "http.response.trailers"
 
-NEXT_STATES: "Final[dict[bool, dict[ResponseState, dict[str, ResponseState]]]]" = {
+NEXT_STATES: Final[dict[bool, dict[ResponseState, dict[str, ResponseState]]]] = {
     False: {
         "waiting": {
             _HINT: "waiting", _DEBUG: "waiting", _PUSH: "waiting", _START: "started",

@@ -5,6 +5,8 @@ Specification: ASGI WebSocket message format 2.5 with its extension "Websocket
 Denial Response"; RFC 6455 5.5.1, 7.4.
 """
 
+from __future__ import annotations
+
 import enum
 from collections.abc import Iterable, Mapping
 from typing import Any, Final

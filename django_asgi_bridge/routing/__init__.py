@@ -5,6 +5,8 @@ own ``path()``, ``include()``, converters and namespaces apply, and ``reverse()`
 finds them by name.
 """
 
+from __future__ import annotations
+
 from django_asgi_bridge.routing.routers import (
     ChannelNameRouter,
     ProtocolTypeRouter,

@@ -1,5 +1,7 @@
 """Routers that are put together by hand, as in Channels."""
 
+from __future__ import annotations
+
 import importlib
 from collections.abc import Awaitable, Iterable, Mapping
 from functools import cached_property

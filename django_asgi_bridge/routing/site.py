@@ -4,6 +4,8 @@ Route, origin, session, user, consumer: each can refuse, in this order, and what
 refused has cost no more than what came before.
 """
 
+from __future__ import annotations
+
 import functools
 import logging
 from typing import Any

@@ -4,6 +4,8 @@ They live beside ``urlpatterns`` and are resolved by Django's own resolver, in a
 URLconf of their own that is put together from them.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from types import ModuleType

@@ -6,6 +6,8 @@ Channels' names keep Channels' rules; ``SameOriginValidator`` is what
 ``get_asgi_application()`` puts in front of routes from the URLconf.
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any

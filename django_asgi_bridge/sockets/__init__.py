@@ -1,5 +1,7 @@
 """One WebSocket connection: what it receives, what it sends, how it is refused."""
 
+from __future__ import annotations
+
 from django_asgi_bridge.sockets.bounds import Bounds, Dropped
 from django_asgi_bridge.sockets.cast import put_frames
 from django_asgi_bridge.sockets.inbox import Inbox

@@ -1,5 +1,7 @@
 """How much may wait for one connection, and what happens to more."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from django.core.exceptions import ImproperlyConfigured
@@ -88,7 +90,7 @@ class Dropped:
     layer_events: int = 0
     outgoing: int = 0
 
-    def __sub__(self, earlier: "Dropped") -> "Dropped":
+    def __sub__(self, earlier: Dropped) -> Dropped:
         return Dropped(
             self.client_frames - earlier.client_frames,
             self.layer_events - earlier.layer_events,

@@ -6,6 +6,8 @@ goes on with the others. Python 3.11 has no tasks that begin at once: there each
 gets a writer of its own.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextvars
 import logging

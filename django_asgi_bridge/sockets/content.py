@@ -1,5 +1,7 @@
 """The content of what is sent over one WebSocket, checked before any byte leaves."""
 
+from __future__ import annotations
+
 from django_asgi_bridge.protocol.messages import check_frame, check_message
 from django_asgi_bridge.protocol.websocket import check_accept, check_close
 from django_asgi_bridge.types import Message

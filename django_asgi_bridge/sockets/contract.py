@@ -1,5 +1,7 @@
 """What the two halves of a connection ask of others."""
 
+from __future__ import annotations
+
 import asyncio
 from typing import Protocol
 

@@ -1,5 +1,7 @@
 """Two functions of Channels that code outside it uses."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any

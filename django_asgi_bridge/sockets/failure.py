@@ -1,5 +1,7 @@
 """The close that tells a client of a handler's exception."""
 
+from __future__ import annotations
+
 from typing import Any
 
 __all__ = ("FailureClose",)

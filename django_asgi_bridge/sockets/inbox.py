@@ -4,6 +4,8 @@ One inbox belongs to one connection and one event loop. A channel layer puts
 events into it from any thread, without a task and without waiting.
 """
 
+from __future__ import annotations
+
 import asyncio
 import threading
 from asyncio import _get_running_loop
@@ -110,8 +112,7 @@ class Inbox:
         if self.refuses is not None and self.refuses(message):
             return True
         if self.end is not None:
-            # What came before is handled; more would put the end off, for ever if
-            # a handler sends to itself. The sender is not to blame.
+            # More would put the end off for ever; the sender is not to blame.
             with _lock:
                 self._own_events().dropped += 1
             return True
@@ -201,8 +202,7 @@ class Inbox:
         """Queue a client's message; False if the reader has to wait for room."""
         frames = self._own_frames()
         if self.end is not None:
-            # We have closed already.
-            frames.dropped += 1
+            frames.dropped += 1  # we have closed already
             return True
         try:
             key = self._key(message)

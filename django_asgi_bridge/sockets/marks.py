@@ -1,5 +1,7 @@
 """What routes tell consumers through the scope."""
 
+from __future__ import annotations
+
 from typing import Final
 
 __all__ = ("HANDSHAKE", "STRICT_EVENTS")

@@ -1,5 +1,7 @@
 """Refusing a WebSocket handshake without a consumer."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Iterable
 from http import HTTPStatus

@@ -5,6 +5,8 @@ Broadcast frames come from elsewhere and may not wait: they go through a bounded
 outbox, emptied by a writer that exists only while something waits.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextvars
 import logging
@@ -165,7 +167,7 @@ class Socket(Turns):
         sender, self._abandoned = self._abandoned, None
         return sender is not None and sender.uncancel() <= 0
 
-    def line_up(self, event: Message) -> "asyncio.Future[None]":
+    def line_up(self, event: Message) -> asyncio.Future[None]:
         """Send an event in its turn; what is returned is done when the server has it.
 
         So it is when nobody wants the event any more; an error of the server's is its.
@@ -232,7 +234,7 @@ class Socket(Turns):
             if not writer.done():
                 self.keep_writer(writer)
 
-    def keep_writer(self, writer: "asyncio.Task[None]") -> None:
+    def keep_writer(self, writer: asyncio.Task[None]) -> None:
         """Note the task that writes, when it has to wait for the first time."""
         self._stir()
         self._writer = writer
@@ -271,7 +273,7 @@ class Socket(Turns):
         if self._patience is not None:
             self._relax()
 
-    async def _send_for(self, event: Message, waiter: "asyncio.Future[None]") -> None:
+    async def _send_for(self, event: Message, waiter: asyncio.Future[None]) -> None:
         """Send for a handler that waits, and let it see what goes wrong."""
         try:
             await self._send(event)

@@ -1,5 +1,7 @@
 """Sending from a worker thread, without waiting for the loop each time."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -61,7 +63,7 @@ class SyncSend:
         else:
             self._arrivals += 1
 
-    def _sent(self, waiter: "asyncio.Future[None]") -> None:
+    def _sent(self, waiter: asyncio.Future[None]) -> None:
         self._arrivals += 1
         if not waiter.cancelled() and (error := waiter.exception()):
             # No handler waits for it.

@@ -1,5 +1,7 @@
 """Who may send to one client, and what waits to be sent."""
 
+from __future__ import annotations
+
 import asyncio
 import enum
 

@@ -1,5 +1,7 @@
 """``{% load websockets %}``: the addresses of WebSocket routes in templates."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from django import template

@@ -4,6 +4,8 @@ The communicators and ``ChannelsLiveServerTestCase`` have the interface of
 ``channels.testing``.
 """
 
+from __future__ import annotations
+
 from django_asgi_bridge.testing.application import ApplicationCommunicator
 from django_asgi_bridge.testing.client import AsyncClient
 from django_asgi_bridge.testing.http import HttpCommunicator

@@ -5,6 +5,8 @@ own, in an empty context, as under a server; its sync code has the database
 connections, and so the transaction, of the test.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import contextvars
@@ -43,7 +45,7 @@ class ApplicationCommunicator:
         self._name = _name_of(application)
 
     @property
-    def future(self) -> "asyncio.Future[Any]":
+    def future(self) -> asyncio.Future[Any]:
         """The application's task; it starts when it is first asked for."""
         if self._future is None:
             self._future = asyncio.get_running_loop().create_task(

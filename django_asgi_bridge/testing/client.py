@@ -1,5 +1,7 @@
 """``AsyncClient``: Django's test client, taking the whole way through the handler."""
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType

@@ -3,6 +3,8 @@
 Specification: ASGI HTTP 2.5.
 """
 
+from __future__ import annotations
+
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -60,7 +62,7 @@ class Connection:
 
     def run(
         self, serve: Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
-    ) -> "asyncio.Task[None]":
+    ) -> asyncio.Task[None]:
         """Start the application."""
         self._task = asyncio.create_task(serve(self.scope, self.receive, self.send))
         self._task.add_done_callback(lambda _: self._tell())

@@ -1,5 +1,7 @@
 """What a communicator asserts of the events it receives, in the words of Channels."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 

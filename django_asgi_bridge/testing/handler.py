@@ -4,6 +4,8 @@
 rest of Django's client works with it unchanged.
 """
 
+from __future__ import annotations
+
 import contextvars
 from collections.abc import AsyncIterator
 from typing import Any

@@ -1,5 +1,7 @@
 """One HTTP request to an ASGI application, without a server."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import unquote, urlparse

@@ -1,5 +1,7 @@
 """What the tests of a channel layer share: a layer for each, and its time."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,5 +1,7 @@
 """What every channel layer with groups must do."""
 
+from __future__ import annotations
+
 import asyncio
 from typing import Any
 

@@ -10,6 +10,8 @@ pytest with pytest-asyncio runs them. Tests of what a layer does not have, as it
 ``extensions`` say, are skipped.
 """
 
+from __future__ import annotations
+
 import asyncio
 import functools
 import re

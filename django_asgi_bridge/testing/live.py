@@ -5,6 +5,8 @@ works with a database in memory: Django's test database of SQLite is shared betw
 the threads of a process.
 """
 
+from __future__ import annotations
+
 import socket
 import threading
 from typing import Any, ClassVar

@@ -1,5 +1,7 @@
 """Where a task of an application waits, for messages of time-outs."""
 
+from __future__ import annotations
+
 import asyncio
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 __all__ = ("place_of",)
 
 
-def place_of(task: "asyncio.Future[Any]") -> str:
+def place_of(task: asyncio.Future[Any]) -> str:
     """Say in which functions a task waits, the innermost of the project last."""
     waits: list[str] = []
     step: Any = task.get_coro() if isinstance(task, asyncio.Task) else None

@@ -6,6 +6,8 @@ all sync code, that of the requests and that behind the test's own
 connections. Async fixtures that use the database ask for it too.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from typing import Any
 

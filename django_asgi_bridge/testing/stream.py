@@ -1,5 +1,7 @@
 """A response that is read as it arrives: what ``AsyncClient.stream`` gives."""
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterator
 from http.cookies import SimpleCookie
 from typing import Any

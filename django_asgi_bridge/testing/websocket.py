@@ -1,5 +1,7 @@
 """The client of one WebSocket of an ASGI application, without a server."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -7,6 +7,8 @@ one worker borrows the thread's database connections, and with them the transact
 that the test is in.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import contextvars
@@ -200,7 +202,7 @@ class _Executor(CurrentThreadExecutor):
 
     after: Callable[[], None]
 
-    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> "Future[Any]":
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Queue a call."""
         context = contextvars.copy_context()
 
@@ -229,7 +231,7 @@ def _connections_of_thread() -> dict[str, Any]:
 _workers: dict[int, _Worker] = {}
 """The worker that has the connections of a thread, by the thread's number."""
 
-_ended: "weakref.WeakSet[CurrentThreadExecutor]" = weakref.WeakSet()
+_ended: weakref.WeakSet[CurrentThreadExecutor] = weakref.WeakSet()
 """Executors of workers that ended; a context may still hold one."""
 
 _lock = threading.Lock()

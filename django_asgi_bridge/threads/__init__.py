@@ -1,5 +1,7 @@
 """The only door between the event loop and worker threads."""
 
+from __future__ import annotations
+
 import asyncio
 import functools
 import os

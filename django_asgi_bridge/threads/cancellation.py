@@ -1,5 +1,7 @@
 """Cancellations that wait until what must happen has happened."""
 
+from __future__ import annotations
+
 import asyncio
 from types import TracebackType
 from typing import Any, Self
@@ -50,7 +52,7 @@ class Postponed:
             raise cancelled
 
 
-async def ended(future: "asyncio.Future[Any]") -> Postponed:
+async def ended(future: asyncio.Future[Any]) -> Postponed:
     """Wait to the end of ``future``; return what cancelled the wait meanwhile."""
     postponed = Postponed()
     while not future.done():

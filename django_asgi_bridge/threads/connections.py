@@ -4,6 +4,8 @@ Django keeps one connection per alias and thread. These functions look only at t
 calling thread's, and never open one.
 """
 
+from __future__ import annotations
+
 import logging
 import math
 from collections.abc import Iterable

@@ -6,6 +6,8 @@ of another: each one that waits takes some 250 bytes, as long as its connection 
 and each one that is made takes time.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextvars
 import functools
@@ -23,7 +25,7 @@ def start_task(
     loop: asyncio.AbstractEventLoop,
     coroutine: Coroutine[Any, Any, None],
     context: contextvars.Context | None = None,
-) -> "asyncio.Task[None]":
+) -> asyncio.Task[None]:
     """Start a task on the running loop; it may have ended on return.
 
     Before Python 3.12 it has not begun.

@@ -18,6 +18,8 @@ decides what a cancellation does:
   task leaves too, and the coroutine goes on in a background task.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextvars
 import logging
@@ -43,7 +45,7 @@ class _Left(BaseException):
         self,
         job: TripJob,
         cancelled: BaseException | None,
-        nested: "asyncio.Task[None] | None" = None,
+        nested: asyncio.Task[None] | None = None,
     ) -> None:
         super().__init__()
         self.job = job
@@ -54,7 +56,7 @@ class _Left(BaseException):
 class _Detached(BaseException):
     """The task leaves; ``remainder`` finishes what it leaves behind."""
 
-    def __init__(self, remainder: "asyncio.Task[None]") -> None:
+    def __init__(self, remainder: asyncio.Task[None]) -> None:
         super().__init__()
         self.remainder = remainder
 
@@ -66,11 +68,11 @@ _NOTHING_YET: Final = object()
 _STACK_LINES = 8
 """Innermost calls of a stuck thread that are logged."""
 
-detached_tasks: "set[asyncio.Task[None]]" = set()
+detached_tasks: set[asyncio.Task[None]] = set()
 """Background tasks that finish what cancelled requests left running."""
 
 
-def detached_here() -> "set[asyncio.Task[None]]":
+def detached_here() -> set[asyncio.Task[None]]:
     """Return the ``detached_tasks`` of the running loop.
 
     Those of a loop that was closed under them are forgotten: they never end.
@@ -98,8 +100,7 @@ def drive(
         awaited: what it waits for, if its first step is done.
 
     Raises:
-        asyncio.CancelledError: the task was cancelled, and the coroutine did not
-            recover from it.
+        asyncio.CancelledError: the task was, and the coroutine did not recover.
 
     Returns:
         What the coroutine returns; None if its clean-up goes on in the background.
@@ -343,7 +344,7 @@ def _answer(job: TripJob, cancelled: BaseException | None) -> Generator[Any, Any
     job.lease.pool.submit(job.lease, ResumeJob(call))
 
 
-async def _await_end(job: TripJob, nested: "asyncio.Task[None] | None" = None) -> None:
+async def _await_end(job: TripJob, nested: asyncio.Task[None] | None = None) -> None:
     """Wait in the background for a trip that its task has left."""
     if nested is not None:
         await asyncio.wait([nested])
@@ -392,7 +393,7 @@ def _expire(job: TripJob) -> None:
         job.refuse(lease.busy_error())
 
 
-def _in_background(coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+def _in_background(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     task = asyncio.get_running_loop().create_task(coroutine)
     detached_tasks.add(task)
     task.add_done_callback(detached_tasks.discard)

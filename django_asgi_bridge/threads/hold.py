@@ -1,5 +1,7 @@
 """A lease that knows its pool, how long its calls wait there, and which it left."""
 
+from __future__ import annotations
+
 import asyncio
 import contextvars
 from collections.abc import Callable
@@ -67,7 +69,7 @@ class Hold(PoolLease):
         # The log has been told that they run on.
         self.is_reported = False
 
-    def leave(self, end: "asyncio.Task[None]", patience_ends: float) -> None:
+    def leave(self, end: asyncio.Task[None], patience_ends: float) -> None:
         """Note that the request goes on without a call that runs, until ``end``."""
         self.patience_ends = patience_ends
         self._left = (*self._left, end)

@@ -6,6 +6,8 @@ context and awaited by its driver; a ``FutureJob`` is what asgiref's
 of a parked worker.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextvars
 import functools
@@ -89,7 +91,7 @@ class TripJob:
     # What the driver gives it.
     bell: LoopBell
     context: contextvars.Context
-    waiter: "asyncio.Future[None]"
+    waiter: asyncio.Future[None]
 
     def __init__(
         self,
@@ -117,7 +119,7 @@ class TripJob:
         self.error: BaseException | None = None
         self.task_context: list[asyncio.Task[Any]] = []
 
-    def __await__(self) -> Generator["TripJob", Any, Any]:
+    def __await__(self) -> Generator[TripJob, Any, Any]:
         return (yield self)
 
     def execute(self) -> None:
@@ -236,7 +238,7 @@ class AwaitedJob(FutureJob):
 
     __slots__ = ("bell",)
 
-    future: "asyncio.Future[Any]"
+    future: asyncio.Future[Any]
 
     def __init__(
         self,
@@ -256,7 +258,7 @@ class AwaitedJob(FutureJob):
 
 
 def _settle(
-    future: "asyncio.Future[Any]", value: Any, error: BaseException | None
+    future: asyncio.Future[Any], value: Any, error: BaseException | None
 ) -> None:
     """Give a future its outcome, on its loop's thread, unless it was cancelled."""
     if future.done():

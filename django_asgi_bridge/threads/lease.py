@@ -8,6 +8,8 @@ asgiref from 3.8.1: one ``ThreadSensitiveContext`` that is never entered stands 
 it finds the request's lease by a context variable.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextvars
 import functools
@@ -258,9 +260,7 @@ def lease_of_context() -> Lease | None:
 class _LeaseExecutor(Executor):
     """What asgiref submits to; finds the lease of the calling context."""
 
-    def submit(
-        self, fn: Callable[..., _R], /, *args: Any, **kwargs: Any
-    ) -> "Future[_R]":
+    def submit(self, fn: Callable[..., _R], /, *args: Any, **kwargs: Any) -> Future[_R]:
         call = functools.partial(fn, *args, **kwargs) if args or kwargs else fn
         future: Future[_R] = current_lease.get().submit_call(call)
         return future
@@ -299,7 +299,7 @@ def _settled(
     lease: Lease,
     job: FutureJob,
     timer: asyncio.TimerHandle,
-    future: "asyncio.Future[Any]",
+    future: asyncio.Future[Any],
 ) -> None:
     if future.cancelled():
         # Nobody waits for it: it must not take a worker.
@@ -335,7 +335,7 @@ def _pins(call: Callable[..., Any]) -> tuple[int, Callable[[], bool] | None]:
     return PINS_CURSOR, functools.partial(_is_under_way, weakref.ref(generators[0]))
 
 
-def _is_under_way(reference: "weakref.ref[GeneratorType[Any, Any, Any]]") -> bool:
+def _is_under_way(reference: weakref.ref[GeneratorType[Any, Any, Any]]) -> bool:
     generator = reference()
     return generator is not None and generator.gi_frame is not None
 

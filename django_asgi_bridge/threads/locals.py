@@ -7,6 +7,8 @@ access through the ``Local`` itself takes a lock and six calls, and a request ma
 a dozen. Where a release of asgiref is built otherwise, it goes through the front.
 """
 
+from __future__ import annotations
+
 import contextvars
 import threading
 from functools import lru_cache

@@ -4,6 +4,8 @@
 cannot outlive its loop. What has connections keeps them here instead.
 """
 
+from __future__ import annotations
+
 import asyncio
 import atexit
 import os

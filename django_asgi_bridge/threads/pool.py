@@ -10,6 +10,8 @@ its thread while its request waits on the event loop: then the thread is held an
 the slot is free.
 """
 
+from __future__ import annotations
+
 import logging
 import os
 import threading
@@ -125,7 +127,7 @@ class WorkerPool:
 
     # What a lease asks for.
 
-    def submit(self, lease: PoolLease, job: "Job") -> bool:
+    def submit(self, lease: PoolLease, job: Job) -> bool:
         """Run ``job`` on the lease's worker as soon as there is one and a slot.
 
         Jobs of one lease run one at a time, in the order of their submission.
@@ -135,8 +137,7 @@ class WorkerPool:
 
         Raises:
             PoolBusy: ``max_queue`` leases are waiting already.
-            RuntimeError: the pool is that of a parent process; its threads are
-                not in this one.
+            RuntimeError: the pool is a parent process's; its threads are not here.
         """
         if self.is_parents:
             raise RuntimeError(
@@ -166,7 +167,7 @@ class WorkerPool:
         finally:
             self._lock.release()
 
-    def withdraw(self, lease: PoolLease, job: "Job") -> bool:
+    def withdraw(self, lease: PoolLease, job: Job) -> bool:
         """Take back a job that has not started; tell whether that was still so."""
         with self._lock:
             if not lease.unqueue(job):
@@ -211,8 +212,7 @@ class WorkerPool:
     def park(self, lease: PoolLease, awaited: object) -> None:
         """Wait on the lease's worker for a resume job, running nested jobs meanwhile.
 
-        Called on the worker itself, from inside a job. The slot is free while it
-        waits.
+        Called on the worker itself, from inside a job; the slot is free meanwhile.
 
         Args:
             awaited: what the resume job names in ``resumes``.
@@ -255,7 +255,7 @@ class WorkerPool:
 
     # What a worker reports; the lock is not held.
 
-    def job_done(self, lease: PoolLease, *, has_detached: bool) -> "Job | None":
+    def job_done(self, lease: PoolLease, *, has_detached: bool) -> Job | None:
         """Note that a job ended; return the next one that the same worker runs."""
         self._lock.acquire()
         try:
@@ -279,13 +279,13 @@ class WorkerPool:
         finally:
             self._lock.release()
 
-    def woke(self, worker: "Worker") -> None:
+    def woke(self, worker: Worker) -> None:
         """Note that a worker has got what it was called for."""
         if self._sleepers.waking is worker:
             with self._lock:
                 self._sleepers.woke()
 
-    def retire(self, worker: "Worker") -> bool:
+    def retire(self, worker: Worker) -> bool:
         """Let an idle worker end; tell whether it still was idle."""
         with self._lock:
             if worker not in self._idle:
@@ -293,7 +293,7 @@ class WorkerPool:
             self._idle.remove(worker)
             return True
 
-    def ended(self, worker: "Worker") -> None:
+    def ended(self, worker: Worker) -> None:
         """Forget a thread that is about to end."""
         with self._lock:
             self._workers.discard(worker)
@@ -310,7 +310,7 @@ class WorkerPool:
             return self._resuming
         return self._returning if lease.gave_way else self._waiting
 
-    def _start(self, lease: PoolLease, job: "Job") -> bool:
+    def _start(self, lease: PoolLease, job: Job) -> bool:
         """Give a job, which is not queued, to the lease's worker; tell if one could."""
         if self._running >= self.threads:
             return False

@@ -1,5 +1,7 @@
 """What becomes of the worker threads when their process ends or forks."""
 
+from __future__ import annotations
+
 import atexit
 import os
 import weakref
@@ -20,11 +22,11 @@ if TYPE_CHECKING:
             """End its threads."""
 
 
-_pools: "weakref.WeakSet[_Pool]" = weakref.WeakSet()
+_pools: weakref.WeakSet[_Pool] = weakref.WeakSet()
 _is_watched = False
 
 
-def watch_process(pool: "_Pool") -> None:
+def watch_process(pool: _Pool) -> None:
     """Shut ``pool`` down when the process ends; tell it in a forked child."""
     global _is_watched
     _pools.add(pool)

@@ -10,6 +10,8 @@ over. So a burst of short jobs is done by few threads, and a job that blocks kee
 nobody waiting.
 """
 
+from __future__ import annotations
+
 import asyncio
 import threading
 from collections import deque
@@ -83,7 +85,7 @@ class Sleepers:
         self.waking: Worker | None = None
         self.unannounced: deque[tuple[Worker, PoolLease, Job]] = deque()
 
-    def give(self, worker: Worker, lease: PoolLease, job: "Job") -> None:
+    def give(self, worker: Worker, lease: PoolLease, job: Job) -> None:
         """Give a sleeping worker a job; it is woken when its turn comes."""
         if self.waking is None:
             self._call(worker, lease, job)
@@ -104,7 +106,7 @@ class Sleepers:
         worker.inbox.put((lease, job))
         return sleeper
 
-    def _call(self, worker: Worker, lease: PoolLease, job: "Job") -> None:
+    def _call(self, worker: Worker, lease: PoolLease, job: Job) -> None:
         self.waking = worker
         worker.inbox.put((lease, job))
 

@@ -5,6 +5,8 @@ It asks its scheduler, the pool, what comes next, and knows nothing of other
 workers, event loops or databases.
 """
 
+from __future__ import annotations
+
 import logging
 import threading
 import time
@@ -75,20 +77,20 @@ if TYPE_CHECKING:
         clean_until: Callable[[], tuple[float, bool]]
         on_thread_end: Callable[[], None]
 
-        def job_done(self, lease: "PoolLease", *, has_detached: bool) -> Job | None:
+        def job_done(self, lease: PoolLease, *, has_detached: bool) -> Job | None:
             """Note that a job ended; return the next one that the same worker runs.
 
             Args:
                 has_detached: ``on_detach`` was called after it.
             """
 
-        def woke(self, worker: "Worker") -> None:
+        def woke(self, worker: Worker) -> None:
             """Note that a worker has got what it was called for."""
 
-        def retire(self, worker: "Worker") -> bool:
+        def retire(self, worker: Worker) -> bool:
             """Let an idle worker end; tell whether it still was idle."""
 
-        def ended(self, worker: "Worker") -> None:
+        def ended(self, worker: Worker) -> None:
             """Forget a thread that is about to end."""
 
 
@@ -175,21 +177,21 @@ class PoolLease:
         # The request is over; a late call gets a worker for itself alone.
         self.is_closed = False
 
-    def queue(self, job: "Job") -> None:
+    def queue(self, job: Job) -> None:
         """Put ``job`` behind those that wait for their turn."""
         if self.pending:
             self.pending.append(job)
         else:
             self.pending = [job]
 
-    def unqueue(self, job: "Job") -> bool:
+    def unqueue(self, job: Job) -> bool:
         """Take ``job`` out of the queue; tell whether it was there."""
         if self.pending and job in self.pending:
             self.pending.remove(job)
             return True
         return False
 
-    def may_run(self, job: "Job") -> bool:
+    def may_run(self, job: Job) -> bool:
         """Tell whether the worker may take ``job`` now, if it runs none.
 
         The end of an outer wait has to let the inner one end first: both are on
@@ -198,7 +200,7 @@ class PoolLease:
         awaited = job.resumes
         return awaited is None or bool(self.parked and awaited is self.parked[-1])
 
-    def next_job(self) -> "Job | None":
+    def next_job(self) -> Job | None:
         """Return the first pending job that may run now."""
         for job in self.pending:
             if self.may_run(job):
@@ -210,7 +212,7 @@ class PoolLease:
         if not self.pending and not self.parked and self.on_detach is not None:
             self.queue(Farewell())
 
-    def note(self, job: "Job", has_open_work: bool) -> None:
+    def note(self, job: Job, has_open_work: bool) -> None:
         """Note what ``job`` left on the thread; on the worker, as it ends."""
         self.has_open_work = has_open_work
         if job.pins == PINS_CURSOR and job.is_cursor_open is not None:
@@ -248,7 +250,7 @@ class Worker(threading.Thread):
         number: for its name.
     """
 
-    def __init__(self, pool: "Scheduler", number: int) -> None:
+    def __init__(self, pool: Scheduler, number: int) -> None:
         # A daemon, so that a stuck view cannot keep the process from ending;
         # the pool joins its idle workers at exit.
         super().__init__(name=f"django-asgi-bridge-{number}", daemon=True)
@@ -287,7 +289,7 @@ class Worker(threading.Thread):
                 if self._run_jobs(lease, job):
                     return
 
-    def _run_jobs(self, lease: PoolLease, job: "Job") -> bool:
+    def _run_jobs(self, lease: PoolLease, job: Job) -> bool:
         """Run a job and those that queued behind it; tell whether one was a resume."""
         pool = self.pool
         following: Job | None = job

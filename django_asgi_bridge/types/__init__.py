@@ -5,6 +5,8 @@ Specification: ASGI HTTP and WebSocket message format 2.5, lifespan 2.0.
 The contracts of channel layers are loaded by the first who asks for one.
 """
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -1,5 +1,7 @@
 """What channel layers offer, and what they ask of a consumer; see the package."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any, Protocol
 

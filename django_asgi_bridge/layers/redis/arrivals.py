@@ -1,5 +1,7 @@
 """Which numbers of each sender have come, so that losses are counted exactly."""
 
+from __future__ import annotations
+
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol

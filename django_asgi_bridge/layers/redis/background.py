@@ -1,5 +1,7 @@
 """The session for callers whose own event loop is gone in a moment."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Coroutine
 from typing import Any

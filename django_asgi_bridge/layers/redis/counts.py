@@ -1,5 +1,7 @@
 """What a layer counts in this process."""
 
+from __future__ import annotations
+
 __all__ = ("Counts",)
 
 

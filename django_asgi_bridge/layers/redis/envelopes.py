@@ -1,5 +1,7 @@
 """What travels through Redis: a message, whom it is for, and who sent it."""
 
+from __future__ import annotations
+
 import base64
 import enum
 import hashlib

@@ -1,5 +1,7 @@
 """What a layer has on one event loop: the consumers there and their subscriptions."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import logging

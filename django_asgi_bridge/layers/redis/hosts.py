@@ -1,5 +1,7 @@
 """Which Redis servers a layer uses, and which of them a name is on."""
 
+from __future__ import annotations
+
 import contextlib
 import zlib
 from collections.abc import Mapping, Sequence
@@ -57,7 +59,7 @@ def _checked(host: object) -> Host:
     raise ImproperlyConfigured(f"hosts has {host!r}: {_EXPECTED}.")
 
 
-def connect(host: Host, *, connections: int, timeout: float) -> "Redis":
+def connect(host: Host, *, connections: int, timeout: float) -> Redis:
     """Return a client that opens its connections when it needs them.
 
     Args:
@@ -91,7 +93,7 @@ def connect(host: Host, *, connections: int, timeout: float) -> "Redis":
 
 def _from_sentinels(
     host: dict[str, Any], options: dict[str, Any], connections: int
-) -> "Redis":
+) -> Redis:
     sentinels, name = host.pop("sentinels"), host.pop("master_name")
     # By itself redis-py asks a dead Sentinel again and again, for longer than a
     # failover takes, before it asks the next one.
@@ -109,7 +111,7 @@ def _from_sentinels(
     return Redis.from_pool(pool)
 
 
-async def disconnect(client: "Redis") -> None:
+async def disconnect(client: Redis) -> None:
     """Close the connections of a client, and those to the Sentinels it asks."""
     pool: Any = client.connection_pool
     sentinel = getattr(pool, "sentinel_manager", None)

@@ -1,5 +1,7 @@
 """The channel layer on Redis."""
 
+from __future__ import annotations
+
 import asyncio
 import functools
 import inspect

@@ -1,5 +1,7 @@
 """Channels that are lists in Redis, and those on one event loop who read them."""
 
+from __future__ import annotations
+
 import asyncio
 import itertools
 import logging

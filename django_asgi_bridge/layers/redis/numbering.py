@@ -1,5 +1,7 @@
 """The numbers that one sender gives its messages, so that losses can be counted."""
 
+from __future__ import annotations
+
 import os
 import secrets
 import threading

@@ -1,5 +1,7 @@
 """Options of the layer that cannot be meant."""
 
+from __future__ import annotations
+
 import difflib
 import inspect
 from typing import NoReturn

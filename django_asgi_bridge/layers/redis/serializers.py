@@ -1,5 +1,7 @@
 """From messages to bytes and back; never by pickle, which runs code it reads."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable
 from typing import Any, NamedTuple

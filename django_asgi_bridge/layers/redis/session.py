@@ -1,5 +1,7 @@
 """The commands of a layer, over the connections of one event loop."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Sequence

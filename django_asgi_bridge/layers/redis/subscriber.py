@@ -4,6 +4,8 @@ It reconnects by itself and subscribes again to everything; who uses it is told
 that something may have been missed.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import logging

@@ -1,5 +1,7 @@
 """What one event loop listens to, each name on the server that it is on."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine

@@ -5,6 +5,8 @@ request would, without calling any middleware hook, view or receiver. What depen
 the request's course is told apart: the minimum, and what adds to it.
 """
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,5 +1,7 @@
 """``manage.py asgi_explain URL``: where a request's code runs, in how many trips."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator
 from dataclasses import asdict

@@ -1,5 +1,7 @@
 """``manage.py runworker``: run consumers for channels of the layer."""
 
+from __future__ import annotations
+
 import logging
 from typing import Any
 
