@@ -123,7 +123,7 @@ class ASGIHandler(DjangoASGIHandler):
     ) -> Any:
         """Give each middleware a link of the plan in place of the adapted chain.
 
-        Django gives ``method_is_async`` for the chain, outwards from the view, alone.
+        Django gives ``method_is_async`` for the links of the chain, not for the hooks.
         """
         adapted = super().adapt_method_mode(
             is_async, method, method_is_async, debug, name

@@ -100,7 +100,7 @@ def drive(
         awaited: what it waits for, if its first step is done.
 
     Raises:
-        asyncio.CancelledError: the task was, and the coroutine did not recover.
+        asyncio.CancelledError: the task was cancelled; the coroutine did not recover.
 
     Returns:
         What the coroutine returns; None if its clean-up goes on in the background.
