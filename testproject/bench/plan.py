@@ -152,12 +152,12 @@ def minutes(part: Part) -> float:
     """Return about how long a part takes."""
     cases = {case.name: case for word in part.words for case in find(word)}
     seconds = [
-        _seconds(case, each, part)
+        (part.repeat + case.is_rehearsed) * _seconds(case, each, part)
         for case in cases.values()
         for each in case.contenders
         if not part.peers or any(word in each.label for word in part.peers)
     ]
-    return part.repeat * sum(seconds) / 60
+    return sum(seconds) / 60
 
 
 def _seconds(case: Case, contender: Contender, part: Part) -> float:

@@ -53,37 +53,6 @@ def serving(monkeypatch):
     monkeypatch.setattr(turns, "serving", serve)
 
 
-def test_servers_of_a_rehearsed_case_have_started_once_before_the_first_turn(
-    monkeypatch,
-):
-    """One that does not start is told about in its first turn, as ever."""
-    load = FakeLoad()
-    starts = []
-
-    @contextmanager
-    def serve(peer, environment, *, processes):
-        starts.append((peer.name, dict(environment), len(load.runs)))
-        if peer is TWO:
-            raise Failed("two does not start")
-        yield SimpleNamespace(name=peer.name)
-
-    monkeypatch.setattr(turns, "serving", serve)
-    contenders = (Contender(ONE, environment={"A": "1"}), Contender(TWO))
-    case = Case("case", "title", load, contenders, is_rehearsed=True)
-
-    result = run_case(case, FakeResources(), repeat=2, seconds=1)
-
-    assert starts == [
-        ("one", {"A": "1"}, 0),
-        ("two", {}, 0),
-        ("one", {"A": "1"}, 0),
-        ("two", {}, 1),
-        ("one", {"A": "1"}, 1),
-    ]
-    assert len(result.turns["one"]) == 2
-    assert result.errors == {"two": "two does not start"}
-
-
 def measure(load, *peers, repeat=3, resources=None):
     case = Case("case", "title", load, tuple(map(Contender, peers)))
     return run_case(case, resources or FakeResources(), repeat=repeat, seconds=1)
@@ -125,3 +94,34 @@ def test_case_is_left_out_when_its_service_is_not_there():
     result = measure(load, ONE, resources=Without())
 
     assert (result.errors, load.runs) == ({"one": "no PostgreSQL server"}, [])
+
+
+def test_servers_of_a_rehearsed_case_have_started_once_before_the_first_turn(
+    monkeypatch,
+):
+    """One that does not start is told about in its first turn, as ever."""
+    load = FakeLoad()
+    starts = []
+
+    @contextmanager
+    def serve(peer, environment, *, processes):
+        starts.append((peer.name, dict(environment), len(load.runs)))
+        if peer is TWO:
+            raise Failed("two does not start")
+        yield SimpleNamespace(name=peer.name)
+
+    monkeypatch.setattr(turns, "serving", serve)
+    contenders = (Contender(ONE, environment={"A": "1"}), Contender(TWO))
+    case = Case("case", "title", load, contenders, is_rehearsed=True)
+
+    result = run_case(case, FakeResources(), repeat=2, seconds=1)
+
+    assert starts == [
+        ("one", {"A": "1"}, 0),
+        ("two", {}, 0),
+        ("one", {"A": "1"}, 0),
+        ("two", {}, 1),
+        ("one", {"A": "1"}, 1),
+    ]
+    assert len(result.turns["one"]) == 2
+    assert result.errors == {"two": "two does not start"}
