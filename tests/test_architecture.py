@@ -91,7 +91,6 @@ UNDECLARED: dict[str, set[str]] = {
     "management.commands._explanation": {"LOOP", "WORKER"},
     "protocol.response": {
         "MAX_FIELD_BYTES",
-        "MAX_LENGTH_DIGITS",
         "MAX_REMEMBERED",
         "MAX_REMEMBERED_LENGTH",
         "MAX_REMEMBERED_NAMES",

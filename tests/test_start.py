@@ -42,6 +42,7 @@ UNNEEDED = {
     "middleware",
     "mounts",
     "protocol.chunks",
+    "protocol.length",
     "protocol.messages",
     "protocol.multipart",
     "protocol.ranges",

@@ -20,7 +20,7 @@ from django_asgi_bridge.http.exchange import Exchange
 from django_asgi_bridge.http.items import encoder_of
 from django_asgi_bridge.http.pulling import send_pulled
 from django_asgi_bridge.http.turns import turns_of_loop
-from django_asgi_bridge.protocol.response import ContentLengthGuard
+from django_asgi_bridge.protocol.length import ContentLengthGuard
 from django_asgi_bridge.threads import PINS_NOTHING
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from django_asgi_bridge.protocol.response import MAX_LENGTH_DIGITS, TOKEN, cut
+from django_asgi_bridge.protocol.response import CONTROLS, MAX_LENGTH_DIGITS, TOKEN, cut
 
 __all__ = (
     "HAS_LENGTH",
@@ -68,16 +68,13 @@ _SCHEMES: Final = frozenset({"http", "https"})
 # Made once: `bytes | str` makes a new object each time.
 _TEXTS: Final = (bytes, str)
 
-# RFC 9110 5.5: everything below space but HTAB, and DEL. Bytes from 0x80 are
-# `obs-text`: a header in UTF-8 is made of them, so 0x85 (NEL) stays allowed here.
-_CONTROLS: Final = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])
-
 # For bytes.translate(), which changes text with such a byte and no other. It takes
-# half as long as the search for a regular expression.
-_WITHOUT_CONTROLS: Final = bytes.maketrans(_CONTROLS, b"?" * len(_CONTROLS))
+# half as long as the search for a regular expression. Bytes from 0x80 are `obs-text`:
+# a header in UTF-8 is made of them, so 0x85 (NEL) stays allowed here.
+_WITHOUT_CONTROLS: Final = bytes.maketrans(CONTROLS, b"?" * len(CONTROLS))
 # RFC 9112 section 3.2: a request target has neither white space nor controls.
 _WITHOUT_SPACE: Final = bytes.maketrans(
-    _CONTROLS + b"\t ", b"?" * len(_CONTROLS + b"\t ")
+    CONTROLS + b"\t ", b"?" * len(CONTROLS + b"\t ")
 )
 
 # Headers that must come once; each has a bit, every other common name has 0.
@@ -325,7 +322,7 @@ def _control_refusal(headers: Iterable[tuple[bytes, bytes]]) -> Refusal:
     """Name the header with a control byte, not its value: it may be a secret."""
     for name, value in headers:
         for position, byte in enumerate(value):
-            if byte in _CONTROLS:
+            if byte in CONTROLS:
                 where = f"0x{byte:02x} at position {position}"
                 return Refusal(400, f"value of header {cut(name)} has byte {where}")
     raise ValueError("no header value contains a control byte")

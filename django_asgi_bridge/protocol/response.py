@@ -13,10 +13,11 @@ from typing import Final, Literal, NoReturn, TypeAlias
 from django_asgi_bridge.exceptions import BridgeError
 
 __all__ = (
+    "CONTROLS",
+    "MAX_LENGTH_DIGITS",
     "NEXT_STATES",
     "TOKEN",
     "BadResponse",
-    "ContentLengthGuard",
     "Headers",
     "ResponseState",
     "check_status",
@@ -40,9 +41,11 @@ TOKEN: Final = (
 )
 """What a token is made of, RFC 9110 5.6.2: methods, and names of headers."""
 
-_CONTROLS: Final = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])
+CONTROLS: Final = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])
+"""What no value has, RFC 9110 5.5: everything below space but HTAB, and DEL."""
+
 # NEL (0x85) ends a line for str.splitlines(); it is fine inside UTF-8 text.
-_SUSPECTS: Final = _CONTROLS + b"\x85"
+_SUSPECTS: Final = CONTROLS + b"\x85"
 
 # A site gives these the same few values again and again, and no secrets.
 _REPEATING_NAMES: Final = (
@@ -65,7 +68,10 @@ MAX_REMEMBERED_LENGTH: Final = 256
 """Characters of a value that is remembered."""
 
 # What is special about a name; every other name is 0.
-_LENGTH, _CONNECTION, _OF_THE_HOP, _REPEATS = 1, 2, 3, 4
+_LENGTH: Final = 1
+_CONNECTION: Final = 2
+_OF_THE_HOP: Final = 3
+_REPEATS: Final = 4
 
 _KINDS: Final = {
     b"content-length": _LENGTH,
@@ -224,7 +230,7 @@ def _encode_value(name: bytes, value: object) -> bytes:
 def _check_suspects(name: bytes, field: bytes) -> None:
     """Raise BadResponse unless the suspect bytes are parts of UTF-8 text."""
     for position, byte in enumerate(field):
-        if byte in _CONTROLS:
+        if byte in CONTROLS:
             where = f"byte 0x{byte:02x} at position {position}"
             _refuse(name, field, f"{where} is a control character; remove it")
     try:
@@ -287,45 +293,6 @@ def check_status(status: int) -> None:
             f"response status {status} is interim: a view's answer is final,"
             " use 200 to 599"
         )
-
-
-class ContentLengthGuard:
-    """Holds a streamed body to the Content-Length that was announced.
-
-    A byte too many would be read as the start of the next response.
-
-    Attributes:
-        declared: Bytes that were announced.
-        taken: Bytes that were let through so far.
-    """
-
-    __slots__ = ("declared", "taken")
-
-    def __init__(self, declared: int) -> None:
-        self.declared = declared
-        self.taken = 0
-
-    def take(self, chunk: bytes) -> bytes:
-        """Return the chunk to send; raise BadResponse if it is more than announced.
-
-        No byte of a chunk that is too long may be sent.
-        """
-        taken = self.taken + len(chunk)
-        if taken > self.declared:
-            raise BadResponse(
-                f"response body has {taken} bytes or more:"
-                f" Content-Length announced {self.declared}"
-            )
-        self.taken = taken
-        return chunk
-
-    def finish(self) -> None:
-        """Raise BadResponse if the body ended before the announced length."""
-        if self.taken != self.declared:
-            raise BadResponse(
-                f"response body ended after {self.taken} bytes:"
-                f" Content-Length announced {self.declared}"
-            )
 
 
 ResponseState: TypeAlias = Literal[

@@ -112,10 +112,10 @@ class Inbox:
         if self.refuses is not None and self.refuses(message):
             return True
         if self.end is not None:
-            # More would put the end off for ever; the sender is not to blame.
+            # More would put the end off, for ever if a handler sends to itself.
             with _lock:
                 self._own_events().dropped += 1
-            return True
+            return True  # the sender is not to blame
         if self._hands_event_on(message):
             return True
         try:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from django_asgi_bridge.exceptions import BridgeError
 from django_asgi_bridge.protocol import response as rules
+from django_asgi_bridge.protocol.length import ContentLengthGuard
 from django_asgi_bridge.protocol.response import (
     BadResponse,
-    ContentLengthGuard,
     ResponseState,
     check_status,
     encode_headers,
